@@ -1,0 +1,102 @@
+//! A checked envelope. The publisher's bytes stay as they came; beside them stands the little that a node reads.
+//! Deliberately without a way to build an envelope or to change one.
+
+use std::ops::Range;
+
+use bytes::{Buf, Bytes};
+
+use crate::codec::Codec;
+use crate::envelope::EnvelopeError;
+use crate::payload::{HEADER_BYTES_MAX, Payload, begins_msgpack_map};
+use crate::position::Position;
+use crate::{envelope_json, envelope_msgpack, json, transcode};
+
+/// An event whose envelope keeps the rules. A clone shares the envelope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// How [`Event::envelope`] is encoded.
+    pub codec: Codec,
+    /// The publisher's bytes, without white space around JSON.
+    pub envelope: Bytes,
+    /// `type`: 1 to 200 bytes.
+    pub event_type: Box<str>,
+    /// `key`: to a slow client a newer event of the same topic and key replaces a waiting older one.
+    pub key: Option<Box<str>>,
+    /// `except`: the id of a connection that is left out.
+    pub except: Option<Box<str>>,
+    /// `traceparent`, as the publisher wrote it: it may not follow W3C Trace Context.
+    pub traceparent: Option<Box<str>>,
+    /// Where a durable event stands; none for an ephemeral one.
+    pub position: Option<Position>,
+}
+
+impl Event {
+    /// Takes whatever stands on a Redis channel. The size is checked first, and of an envelope only: what a durable
+    /// event has before it doesn't count.
+    pub fn decode(mut payload: Bytes, envelope_bytes_max: usize) -> Result<Event, EnvelopeError> {
+        let header_bytes_max = if payload.first() == Some(&b'@') { HEADER_BYTES_MAX } else { 0 };
+        check_size(payload.len(), envelope_bytes_max.saturating_add(header_bytes_max))?;
+        let Payload { position, codec, envelope } = Payload::split(&payload)?;
+        check_size(envelope.len(), envelope_bytes_max)?;
+        let within = range_within(&payload, envelope);
+        narrow(&mut payload, within);
+        let event = check(codec, payload)?;
+        Ok(Event { position, ..event })
+    }
+
+    /// Takes an envelope whose encoding is known and that can't have a position: from the HTTP API or from a client.
+    pub fn from_envelope(codec: Codec, mut envelope: Bytes, max: usize) -> Result<Event, EnvelopeError> {
+        check_size(envelope.len(), max)?;
+        if codec == Codec::Json {
+            let within = range_within(&envelope, json::trim(&envelope));
+            narrow(&mut envelope, within);
+        }
+        match (codec, envelope.first()) {
+            (_, None) => Err(EnvelopeError::Empty),
+            (Codec::Json, Some(b'{')) => check(codec, envelope),
+            (Codec::Msgpack, Some(&byte)) if begins_msgpack_map(byte) => check(codec, envelope),
+            _ => Err(EnvelopeError::NotAnEnvelope),
+        }
+    }
+
+    /// The envelope in JSON: the publisher's own bytes, or a translation of them (see [`crate::transcode`]). A
+    /// translation is made at every call, so callers keep what they get.
+    pub fn envelope_json(&self) -> Bytes {
+        match self.codec {
+            Codec::Json => self.envelope.clone(),
+            Codec::Msgpack => transcode::checked_msgpack_to_json(&self.envelope).into(),
+        }
+    }
+
+    /// The envelope in `MessagePack`, likewise.
+    pub fn envelope_msgpack(&self) -> Bytes {
+        match self.codec {
+            Codec::Json => transcode::checked_json_to_msgpack(&self.envelope).into(),
+            Codec::Msgpack => self.envelope.clone(),
+        }
+    }
+}
+
+fn check_size(bytes: usize, max: usize) -> Result<(), EnvelopeError> {
+    if bytes > max { Err(EnvelopeError::TooLarge { bytes, max }) } else { Ok(()) }
+}
+
+/// Where `part` lies in `whole`, of which it is a part.
+fn range_within(whole: &[u8], part: &[u8]) -> Range<usize> {
+    let start = part.as_ptr().addr() - whole.as_ptr().addr();
+    start..start + part.len()
+}
+
+/// `slice` would count a second reference, which costs an allocation for bytes that come from a `Vec`.
+fn narrow(bytes: &mut Bytes, to: Range<usize>) {
+    bytes.truncate(to.end);
+    bytes.advance(to.start);
+}
+
+fn check(codec: Codec, envelope: Bytes) -> Result<Event, EnvelopeError> {
+    let fields = match codec {
+        Codec::Json => envelope_json::check(&envelope)?,
+        Codec::Msgpack => envelope_msgpack::check(&envelope)?,
+    };
+    fields.finish(codec, envelope)
+}
