@@ -1,0 +1,117 @@
+//! The one handle that a node has of its backplane, whichever kind it is. An enum, since the set is closed.
+
+use bytes::Bytes;
+use fanfare_protocol::TopicKey;
+use tokio::sync::watch;
+
+use crate::inbox::{Inbox, InboxLimits};
+use crate::memory;
+use crate::redis::{self, RedisConfig};
+use crate::state::State;
+
+/// A node's place on a backplane. Clones are the same place; when the last one is dropped, the node leaves and its
+/// [`Inbox`] ends.
+#[derive(Debug, Clone)]
+pub struct Backplane {
+    kind: Kind,
+}
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Memory(memory::Node),
+    Redis(redis::Node),
+}
+
+/// Why a payload was not published.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// The backplane is away. If it went while the answer was awaited, the payload may have been published.
+    #[error("the backplane is away")]
+    Unavailable,
+    /// No answer in time. The payload may have been published.
+    #[error("the backplane did not answer in time")]
+    Timeout,
+    /// The server refused it, in its own words: `NOPERM …`.
+    #[error("the backplane refused it: {0}")]
+    Refused(String),
+}
+
+impl Backplane {
+    /// A backplane inside this process. [`Backplane::node`] adds nodes to it.
+    pub fn memory(limits: InboxLimits) -> (Backplane, Inbox) {
+        let (node, inbox) = memory::Node::first(limits);
+        (Backplane { kind: Kind::Memory(node) }, inbox)
+    }
+
+    /// A node on a Redis server. Starts the tasks that connect, and connect again for ever; that Redis is away is
+    /// told by [`Backplane::state`], never by an error here.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub fn redis(config: RedisConfig) -> (Backplane, Inbox) {
+        let (node, inbox) = redis::Node::start(config);
+        (Backplane { kind: Kind::Redis(node) }, inbox)
+    }
+
+    /// One more node on the same backplane: the same hub, or the same Redis configuration.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime, when the backplane is Redis.
+    pub fn node(&self) -> (Backplane, Inbox) {
+        match &self.kind {
+            Kind::Memory(node) => {
+                let (node, inbox) = node.another();
+                (Backplane { kind: Kind::Memory(node) }, inbox)
+            }
+            Kind::Redis(node) => Backplane::redis(node.config().clone()),
+        }
+    }
+
+    /// From now on this node wants these topics; [`crate::Notice::Confirmed`] or `Refused` tells how it went. A topic
+    /// that is wanted already stays as it is, except that a refused one is tried again.
+    ///
+    /// Never waits and does no I/O.
+    pub fn want(&self, topics: &[TopicKey]) {
+        match &self.kind {
+            Kind::Memory(node) => node.want(topics),
+            Kind::Redis(node) => node.want(topics),
+        }
+    }
+
+    /// This node doesn't want these topics any more. Messages on their way may still come.
+    ///
+    /// Never waits and does no I/O.
+    pub fn unwant(&self, topics: &[TopicKey]) {
+        match &self.kind {
+            Kind::Memory(node) => node.unwant(topics),
+            Kind::Redis(node) => node.unwant(topics),
+        }
+    }
+
+    /// Publishes to every node that wants the topic, this one included. That nobody does is no error.
+    ///
+    /// Payloads that one caller publishes one after the other arrive in that order.
+    pub async fn publish(&self, topic: &TopicKey, payload: Bytes) -> Result<(), PublishError> {
+        match &self.kind {
+            Kind::Memory(node) => node.publish(topic, payload).await,
+            Kind::Redis(node) => node.publish(topic, &payload).await,
+        }
+    }
+
+    /// Whether it would take a payload now. Together with [`Backplane::state`] this tells a backplane that is away from
+    /// one that answers while nothing is delivered here.
+    pub fn can_publish(&self) -> bool {
+        match &self.kind {
+            Kind::Memory(_) => true,
+            Kind::Redis(node) => node.can_publish(),
+        }
+    }
+
+    /// Whether the backplane works now.
+    pub fn state(&self) -> watch::Receiver<State> {
+        match &self.kind {
+            Kind::Memory(node) => node.state(),
+            Kind::Redis(node) => node.state(),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! How a topic is called on Redis: `<prefix>:<tenant>:<topic>`. Deliberately only the names in use, and no rule of what
+//! a topic is, which `fanfare_protocol` has.
+
+use std::sync::Arc;
+
+use fanfare_protocol::TopicKey;
+
+/// The longest prefix, in bytes.
+pub const PREFIX_BYTES_MAX: usize = 64;
+
+const DEFAULT: &str = "fanfare:";
+const SEPARATOR: char = ':';
+
+/// What every Redis key and channel of one Fanfare begins with; `fanfare` unless configured. Two Fanfares with
+/// different prefixes on one Redis don't see each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prefix(Arc<str>);
+
+/// Why a text is no prefix.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PrefixError {
+    /// It is empty.
+    #[error("the prefix is empty")]
+    Empty,
+    /// More than [`PREFIX_BYTES_MAX`] bytes.
+    #[error("the prefix has {bytes} bytes; at most {PREFIX_BYTES_MAX} are allowed")]
+    TooLong {
+        /// Its length in bytes.
+        bytes: usize,
+    },
+    /// Something else than a letter, a digit or one of `_ - . : /`. Braces would choose the slot in a Redis Cluster.
+    #[error("the character {character:?} is not allowed in a prefix: only A-Z, a-z, 0-9 and _ - . : /")]
+    ForbiddenCharacter {
+        /// The first such character.
+        character: char,
+    },
+    /// It ends with the `:` that is added anyway.
+    #[error("the prefix ends with `:`, which is added anyway: leave it out")]
+    TrailingSeparator,
+}
+
+impl Prefix {
+    /// Takes a prefix, without the `:` that follows it.
+    pub fn parse(text: &str) -> Result<Prefix, PrefixError> {
+        let is_allowed = |character: char| character.is_ascii_alphanumeric() || "_-.:/".contains(character);
+        if text.is_empty() {
+            return Err(PrefixError::Empty);
+        }
+        if text.len() > PREFIX_BYTES_MAX {
+            return Err(PrefixError::TooLong { bytes: text.len() });
+        }
+        if let Some(character) = text.chars().find(|&character| !is_allowed(character)) {
+            return Err(PrefixError::ForbiddenCharacter { character });
+        }
+        if text.ends_with(SEPARATOR) {
+            return Err(PrefixError::TrailingSeparator);
+        }
+        Ok(Prefix(format!("{text}{SEPARATOR}").into()))
+    }
+
+    /// The prefix, without the `:` that follows it.
+    pub fn as_str(&self) -> &str {
+        self.0.strip_suffix(SEPARATOR).unwrap_or(&self.0)
+    }
+
+    /// The channel that carries a topic.
+    pub(crate) fn channel(&self, topic: &TopicKey) -> String {
+        [&self.0, topic.as_str()].concat()
+    }
+
+    /// How many bytes of a channel's name come before `<tenant>:<topic>`; nothing if the channel isn't ours.
+    pub(crate) fn len_in(&self, channel: &[u8]) -> Option<usize> {
+        channel.starts_with(self.0.as_bytes()).then_some(self.0.len())
+    }
+}
+
+impl Default for Prefix {
+    fn default() -> Self {
+        Prefix(DEFAULT.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use super::*;
+
+    #[test]
+    fn names_the_channel_of_a_topic() {
+        let topic = TopicKey::parse("acme:channel:orders").unwrap();
+        assert_eq!(Prefix::default().channel(&topic), "fanfare:acme:channel:orders");
+        assert_eq!(Prefix::parse("prod:ff").unwrap().channel(&topic), "prod:ff:acme:channel:orders");
+        assert_eq!(Prefix::default(), Prefix::parse("fanfare").unwrap());
+        assert_eq!(Prefix::default().as_str(), "fanfare");
+    }
+
+    #[test]
+    fn finds_the_topic_in_a_channel_of_its_own_only() {
+        let prefix = Prefix::default();
+        assert_eq!(prefix.len_in(b"fanfare:acme:tenant"), Some(8));
+        assert_eq!(prefix.len_in(b"fanfares:acme:tenant"), None);
+    }
+
+    #[test]
+    fn refuses_what_would_break_a_name() {
+        assert_eq!(Prefix::parse(""), Err(PrefixError::Empty));
+        assert_eq!(Prefix::parse("{a}"), Err(PrefixError::ForbiddenCharacter { character: '{' }));
+        assert_eq!(Prefix::parse("a b"), Err(PrefixError::ForbiddenCharacter { character: ' ' }));
+        assert_eq!(Prefix::parse("a:"), Err(PrefixError::TrailingSeparator));
+        assert_eq!(Prefix::parse(&"a".repeat(65)), Err(PrefixError::TooLong { bytes: 65 }));
+    }
+}

@@ -1,0 +1,29 @@
+//! What stands between nodes: Redis for many, memory for one. It carries payloads by topic and tells what may have
+//! been lost on the way.
+//!
+//! It deliberately doesn't look into a payload, and doesn't know clients, gaps or permissions.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `backplane` | [`Backplane`]: want a topic, publish to it |
+//! | `inbox` | [`Inbox`]: the bounded queue of what arrives, in the backplane's order |
+//! | `notice` | [`Notice`]: what stands in the inbox |
+//! | `state` | [`State`]: does the backplane work now? |
+//! | `keyspace` | [`Prefix`] and the names of Redis channels |
+//! | `memory` | the backplane inside one process |
+//! | `redis` | the backplane over a Redis server |
+
+mod backplane;
+mod inbox;
+mod keyspace;
+mod memory;
+mod notice;
+mod redis;
+mod state;
+
+pub use backplane::{Backplane, PublishError};
+pub use inbox::{INBOX_BYTES_MAX, Inbox, InboxLimits};
+pub use keyspace::{PREFIX_BYTES_MAX, Prefix, PrefixError};
+pub use notice::Notice;
+pub use redis::{RedisConfig, RedisServer, RedisUrlError};
+pub use state::State;
