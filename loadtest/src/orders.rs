@@ -1,0 +1,183 @@
+//! What the coordinator and its client processes tell each other: one JSON object a line, over the pipes of standard
+//! input and output. Orders go down, progress and one report come up.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::address::WebSocketUrl;
+
+/// The first line a client process reads. It carries the secret, which therefore never stands on a command line.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct SwarmPlan {
+    pub(crate) url: WebSocketUrl,
+    pub(crate) secret: String,
+    pub(crate) tenant: String,
+    /// The first client's number; users and channels are named by it.
+    pub(crate) first: u32,
+    pub(crate) clients: u32,
+    pub(crate) topics: Topics,
+    /// Subscribe right after `welcome`, or wait for [`Order::Subscribe`].
+    pub(crate) subscribe_at_once: bool,
+    /// 1 leaves the choice to the system; more are 127.0.0.2 and the following.
+    pub(crate) source_addresses: u32,
+    /// Connections on their way at the same time.
+    pub(crate) concurrency: u32,
+    pub(crate) connect_timeout_ms: u64,
+    pub(crate) run: u32,
+}
+
+/// Which topic a client subscribes to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Topics {
+    pub(crate) name: String,
+    /// 1: all on the same. More: each client has its own.
+    pub(crate) channels: u32,
+}
+
+impl Topics {
+    /// The channel of the client with this number.
+    pub(crate) fn channel_of(&self, client: u32) -> u32 {
+        client % self.channels
+    }
+
+    /// The topic of a channel as clients write it.
+    pub(crate) fn topic(&self, channel: u32) -> String {
+        match self.channels {
+            1 => format!("channel:{}", self.name),
+            _ => format!("channel:{}-{channel}", self.name),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Order {
+    /// Connect all clients; starts the counts of connecting anew.
+    Connect,
+    /// Subscribe all that wait for it.
+    Subscribe,
+    /// What was measured so far was the warm-up: latencies start anew.
+    Measure,
+    /// Close all connections at once.
+    Disconnect,
+    /// Everything was published: count what is missing and report.
+    Report(Published),
+}
+
+/// What the publisher vouches for: `events` in all, number `k` on channel `k % channels` as its `k / channels`-th.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Published {
+    pub(crate) events: u64,
+    pub(crate) channels: u32,
+    /// Event numbers that were written and never answered.
+    pub(crate) unconfirmed: Vec<u64>,
+}
+
+impl Published {
+    /// Events of one channel.
+    pub(crate) fn on(&self, channel: u32) -> u64 {
+        let channels = u64::from(self.channels.max(1));
+        self.events / channels + u64::from(self.events % channels > u64::from(channel))
+    }
+
+    /// Sequence numbers of one channel that are unconfirmed, in rising order.
+    pub(crate) fn unconfirmed_on(&self, channel: u32) -> Vec<u64> {
+        let channels = u64::from(self.channels.max(1));
+        let here = self.unconfirmed.iter().filter(|event| *event % channels == u64::from(channel));
+        let mut seqs: Vec<u64> = here.map(|event| event / channels).collect();
+        seqs.sort_unstable();
+        seqs
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Notice {
+    Progress(Progress),
+    Report(Box<SwarmReport>),
+    /// The client process can't go on.
+    Failed(String),
+}
+
+/// Where a client process stands; sent 20 times a second.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Progress {
+    /// Orders carried out: a figure is only believed when the order it depends on is among them.
+    pub(crate) orders: u64,
+    pub(crate) welcomed: u64,
+    pub(crate) subscribed: u64,
+    /// Failed before they were subscribed.
+    pub(crate) refused: u64,
+    /// Lost after they were subscribed.
+    pub(crate) dropped: u64,
+    /// Events received for the first time.
+    pub(crate) received: u64,
+    pub(crate) gaps: u64,
+    pub(crate) last_delivery_ns: u64,
+    /// When the last client became welcome or subscribed.
+    pub(crate) last_ready_ns: u64,
+    /// The greatest latency since the last progress.
+    pub(crate) latency_us_max: u64,
+}
+
+impl Progress {
+    /// Sums what several processes said.
+    pub(crate) fn merged<'a>(all: impl Iterator<Item = &'a Progress>) -> Progress {
+        all.fold(Progress { orders: u64::MAX, ..Progress::default() }, |sum, one| Progress {
+            orders: sum.orders.min(one.orders),
+            welcomed: sum.welcomed + one.welcomed,
+            subscribed: sum.subscribed + one.subscribed,
+            refused: sum.refused + one.refused,
+            dropped: sum.dropped + one.dropped,
+            received: sum.received + one.received,
+            gaps: sum.gaps + one.gaps,
+            last_delivery_ns: sum.last_delivery_ns.max(one.last_delivery_ns),
+            last_ready_ns: sum.last_ready_ns.max(one.last_ready_ns),
+            latency_us_max: sum.latency_us_max.max(one.latency_us_max),
+        })
+    }
+}
+
+/// All a client process found out.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct SwarmReport {
+    pub(crate) received: u64,
+    pub(crate) lost: u64,
+    pub(crate) covered_by_gap: u64,
+    pub(crate) unconfirmed: u64,
+    pub(crate) duplicated: u64,
+    pub(crate) disordered: u64,
+    /// Events of a channel the client never subscribed to.
+    pub(crate) misrouted: u64,
+    /// Events without a mark of this run.
+    pub(crate) foreign: u64,
+    pub(crate) gaps: u64,
+    pub(crate) dropped: u64,
+    /// Counts of microseconds, see [`crate::histogram`].
+    pub(crate) latency: Vec<(u64, u64)>,
+    pub(crate) connect: Vec<(u64, u64)>,
+    /// Why connections failed or ended, and how many.
+    pub(crate) ends: BTreeMap<String, u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_dealt_round_to_the_channels() {
+        let published = Published { events: 11, channels: 4, unconfirmed: vec![9, 1, 5, 2] };
+        let counts: Vec<u64> = (0..4).map(|channel| published.on(channel)).collect();
+        assert_eq!(counts, [3, 3, 3, 2]);
+        assert_eq!(published.unconfirmed_on(1), [0, 1, 2]);
+        assert_eq!(published.unconfirmed_on(2), [0]);
+        assert!(published.unconfirmed_on(3).is_empty());
+    }
+
+    #[test]
+    fn an_order_counts_as_done_when_all_have_done_it() {
+        let slow = Progress { orders: 1, received: 5, ..Progress::default() };
+        let fast = Progress { orders: 2, received: 7, ..Progress::default() };
+        let merged = Progress::merged([slow, fast].iter());
+        assert_eq!((merged.orders, merged.received), (1, 12));
+    }
+}

@@ -1,0 +1,103 @@
+//! The scenarios, and what they have in common: prepare the ground, run on each target, tell the figures.
+
+mod channels;
+mod delivery;
+mod effort;
+mod fanout;
+mod idle;
+mod meter;
+mod session;
+mod storm;
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context as _;
+
+use crate::cli::{ChannelsArgs, CommonArgs, FanoutArgs, IdleArgs, StormArgs};
+use crate::report::{Document, Report};
+use crate::table;
+use crate::target::{Ground, Target};
+
+/// A scenario as asked for.
+pub(crate) enum Scenario {
+    Fanout(FanoutArgs),
+    Channels(ChannelsArgs),
+    Idle(IdleArgs),
+    Storm(StormArgs),
+}
+
+/// Where a scenario runs.
+pub(crate) struct Stage<'a> {
+    pub(crate) ground: &'a Ground,
+    pub(crate) target: &'a Target,
+    pub(crate) common: &'a CommonArgs,
+}
+
+/// Runs on every target that is asked for. `Ok(false)`: something was lost, doubled or out of order.
+pub(crate) fn run(scenario: &Scenario) -> anyhow::Result<bool> {
+    let common = scenario.common();
+    let ground = Ground::prepare(&common.target)?;
+    let mut runs = Vec::new();
+    for kind in common.target.kinds() {
+        let mut target = ground.target(&common.target, kind)?;
+        let result = scenario.run(&Stage { ground: &ground, target: &target, common });
+        let post_mortem = target.post_mortem();
+        let mut report = match (result, &post_mortem) {
+            (Err(error), Some(post_mortem)) => Err(error.context(post_mortem.clone())),
+            (result, _) => result,
+        }
+        .with_context(|| format!("{} on {}", scenario.name(), kind.name()))?;
+        report.warnings.extend(post_mortem);
+        runs.push(report);
+    }
+    let document = Document::new(runs);
+    tell(&document, common.output.json.as_deref())?;
+    Ok(document.all_is_well())
+}
+
+impl Scenario {
+    fn name(&self) -> &'static str {
+        match self {
+            Scenario::Fanout(_) => "fanout",
+            Scenario::Channels(_) => "channels",
+            Scenario::Idle(_) => "idle",
+            Scenario::Storm(_) => "storm",
+        }
+    }
+
+    fn common(&self) -> &CommonArgs {
+        match self {
+            Scenario::Fanout(args) => &args.common,
+            Scenario::Channels(args) => &args.common,
+            Scenario::Idle(args) => &args.common,
+            Scenario::Storm(args) => &args.common,
+        }
+    }
+
+    fn run(&self, stage: &Stage<'_>) -> anyhow::Result<Report> {
+        match self {
+            Scenario::Fanout(args) => fanout::run(stage, args),
+            Scenario::Channels(args) => channels::run(stage, args),
+            Scenario::Idle(args) => idle::run(stage, args),
+            Scenario::Storm(args) => storm::run(stage, args),
+        }
+    }
+}
+
+/// The table goes where the JSON doesn't.
+fn tell(document: &Document, json: Option<&Path>) -> anyhow::Result<()> {
+    let table = table::render(document);
+    let Some(path) = json else {
+        print!("{table}");
+        return Ok(());
+    };
+    let text = serde_json::to_string_pretty(document)? + "\n";
+    if path == Path::new("-") {
+        eprint!("{table}");
+        print!("{text}");
+        return Ok(());
+    }
+    print!("{table}");
+    fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+}

@@ -1,0 +1,142 @@
+//! The counts of one client process, kept while frames arrive. Plain numbers: one thread writes them.
+
+use std::collections::BTreeMap;
+
+use crate::histogram::Micros;
+use crate::mark::{Mark, MarkFinder};
+use crate::orders::{Progress, SwarmReport};
+use crate::sequence::{Arrival, Sequence};
+
+/// Different reasons that are told apart; more come together as `other`.
+const REASONS_MAX: usize = 32;
+
+pub(crate) struct Tally {
+    run: u32,
+    finder: MarkFinder,
+    pub(crate) progress: Progress,
+    pub(crate) latency: Micros,
+    pub(crate) connect: Micros,
+    duplicated: u64,
+    disordered: u64,
+    misrouted: u64,
+    foreign: u64,
+    ends: BTreeMap<String, u64>,
+}
+
+impl Tally {
+    pub(crate) fn new(run: u32) -> Self {
+        Self {
+            run,
+            finder: MarkFinder::new(),
+            progress: Progress::default(),
+            latency: Micros::new(),
+            connect: Micros::new(),
+            duplicated: 0,
+            disordered: 0,
+            misrouted: 0,
+            foreign: 0,
+            ends: BTreeMap::new(),
+        }
+    }
+
+    /// An event has come to a client of `channel`.
+    #[inline]
+    pub(crate) fn event(&mut self, sequence: &mut Sequence, channel: u32, frame: &[u8], now_ns: u64) {
+        let Some(mark) = self.finder.find(frame).filter(|mark| mark.run == self.run) else {
+            self.foreign += 1;
+            return;
+        };
+        if mark.channel != channel {
+            self.misrouted += 1;
+            return;
+        }
+        match sequence.take(mark.seq) {
+            Arrival::InOrder => {}
+            Arrival::Late => self.disordered += 1,
+            Arrival::Duplicate => {
+                self.duplicated += 1;
+                return;
+            }
+        }
+        self.received(mark, now_ns);
+    }
+
+    #[inline]
+    fn received(&mut self, mark: Mark, now_ns: u64) {
+        let latency_ns = now_ns.saturating_sub(mark.intended_ns);
+        self.latency.record_ns(latency_ns);
+        self.progress.received += 1;
+        self.progress.last_delivery_ns = now_ns;
+        self.progress.latency_us_max = self.progress.latency_us_max.max(latency_ns / 1_000);
+    }
+
+    /// A connection failed or ended.
+    pub(crate) fn end(&mut self, reason: String) {
+        let known = self.ends.contains_key(&reason) || self.ends.len() < REASONS_MAX;
+        *self.ends.entry(if known { reason } else { "other".to_owned() }).or_default() += 1;
+    }
+
+    /// A new round of connecting begins.
+    pub(crate) fn start_round(&mut self) {
+        self.progress.welcomed = 0;
+        self.progress.subscribed = 0;
+        self.progress.refused = 0;
+        self.connect.clear();
+        self.ends.clear();
+    }
+
+    /// All but what is missing, which only the clients know.
+    pub(crate) fn report(&self) -> SwarmReport {
+        SwarmReport {
+            received: self.progress.received,
+            duplicated: self.duplicated,
+            disordered: self.disordered,
+            misrouted: self.misrouted,
+            foreign: self.foreign,
+            gaps: self.progress.gaps,
+            dropped: self.progress.dropped,
+            latency: self.latency.counts(),
+            connect: self.connect.counts(),
+            ends: self.ends.clone(),
+            ..SwarmReport::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+    use super::*;
+    use crate::mark::Envelope;
+
+    fn frame(run: u32, channel: u32, seq: u64) -> Vec<u8> {
+        Envelope::new(128).unwrap().stamped(Mark { run, channel, seq, intended_ns: 1_000 }).to_vec()
+    }
+
+    #[test]
+    fn each_kind_of_event_is_counted_as_what_it_is() {
+        let (mut tally, mut sequence) = (Tally::new(7), Sequence::default());
+        for (run, channel, seq) in [(7, 3, 0), (7, 3, 2), (7, 3, 1), (7, 3, 1), (7, 4, 0), (8, 3, 3)] {
+            tally.event(&mut sequence, 3, &frame(run, channel, seq), 1_501_000);
+        }
+        tally.event(&mut sequence, 3, b"{}", 1_501_000);
+        let report = tally.report();
+        assert_eq!(report.received, 3);
+        assert_eq!(report.disordered, 1);
+        assert_eq!(report.duplicated, 1);
+        assert_eq!(report.misrouted, 1);
+        assert_eq!(report.foreign, 2);
+        assert_eq!(tally.latency.quantiles().p50, 1_500);
+    }
+
+    #[test]
+    fn reasons_are_bounded() {
+        let mut tally = Tally::new(0);
+        for reason in 0..100 {
+            tally.end(reason.to_string());
+        }
+        let report = tally.report();
+        assert_eq!(report.ends.len(), REASONS_MAX + 1);
+        assert_eq!(report.ends["other"], 100 - REASONS_MAX as u64);
+    }
+}

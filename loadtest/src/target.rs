@@ -1,0 +1,243 @@
+//! What is measured, and the ground it stands on: a Redis, processors, and a server that was there or is started here.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+
+use crate::address::{RedisUrl, WebSocketUrl};
+use crate::cli::{Kind, TargetArgs};
+use crate::launch::{self, Launch, Server, bind_to, free_port};
+use crate::orders::Topics;
+use crate::process;
+use crate::redis_link::RedisLink;
+
+const URL: &str = "ws://127.0.0.1:8080/ws";
+const REDIS: &str = "redis://127.0.0.1:6379";
+
+/// What all targets of one run share.
+pub(crate) struct Ground {
+    pub(crate) redis: RedisUrl,
+    server_processors: Vec<usize>,
+    /// Processors left for the clients, the publisher and Redis.
+    pub(crate) generator_processors: usize,
+    secret: Option<String>,
+    redis_pid: Option<u32>,
+    _redis_server: Option<Server>,
+}
+
+/// One server, ready to be measured. It is stopped on drop if it was started here.
+pub(crate) struct Target {
+    pub(crate) kind: Kind,
+    pub(crate) url: WebSocketUrl,
+    pub(crate) secret: String,
+    pub(crate) pid: Option<u32>,
+    server: Option<Server>,
+}
+
+impl Target {
+    /// The last words of a server that was started here and has ended meanwhile.
+    pub(crate) fn post_mortem(&mut self) -> Option<String> {
+        self.server.as_mut()?.post_mortem()
+    }
+}
+
+impl Kind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Fanfare => "fanfare",
+            Kind::Floor => "floor",
+            Kind::FloorCoalescing => "floor-coalescing",
+        }
+    }
+}
+
+impl TargetArgs {
+    /// What to measure, in order.
+    pub(crate) fn kinds(&self) -> Vec<Kind> {
+        if self.compare.is_empty() { vec![self.target] } else { self.compare.clone() }
+    }
+
+    /// A given URL belongs to what is being measured; in a comparison that is Fanfare.
+    fn is_at_url(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Fanfare => !self.spawn,
+            _ => self.compare.is_empty() && self.url.is_some(),
+        }
+    }
+
+    /// The Redis channel of each channel.
+    pub(crate) fn redis_channels(&self, topics: &Topics) -> Vec<String> {
+        let channels = 0..topics.channels;
+        channels.map(|channel| format!("{}:{}:{}", self.prefix, self.tenant, topics.topic(channel))).collect()
+    }
+}
+
+impl Ground {
+    /// Binds processors and starts Redis, if that is asked for.
+    pub(crate) fn prepare(args: &TargetArgs) -> anyhow::Result<Ground> {
+        let fanfare_starts = args.spawn && args.kinds().contains(&Kind::Fanfare);
+        ensure!(
+            !fanfare_starts || args.fanfare.is_file(),
+            "{} is not there: build it with `cargo build --release -p fanfare-gateway`, or say where by --fanfare",
+            args.fanfare.display()
+        );
+        let starts_anything = args.kinds().iter().any(|kind| !args.is_at_url(*kind));
+        let (server_processors, generator) =
+            split_processors(args, starts_anything).context("dealing out the processors")?;
+        bind_to(&generator)?;
+        let redis_server = if args.spawn { Some(start_redis(&generator)?) } else { None };
+        let (redis_server, redis) = match redis_server {
+            Some((server, url)) => (Some(server), url),
+            None => (None, args.redis.clone().map_or_else(|| REDIS.parse(), Ok).map_err(anyhow::Error::msg)?),
+        };
+        RedisLink::connect(&redis)?;
+        Ok(Ground {
+            redis_pid: process::listener_on(redis.address),
+            redis,
+            server_processors,
+            // An empty list leaves the choice to the system.
+            generator_processors: if generator.is_empty() { launch::processors().len() } else { generator.len() },
+            secret: args.secret.clone(),
+            _redis_server: redis_server,
+        })
+    }
+
+    /// CPU time of Redis, 0 if its process can't be seen.
+    pub(crate) fn redis_cpu_us(&self) -> u64 {
+        self.redis_pid.and_then(|pid| process::cpu_us(pid).ok()).unwrap_or_default()
+    }
+
+    /// Makes one target ready.
+    pub(crate) fn target(&self, args: &TargetArgs, kind: Kind) -> anyhow::Result<Target> {
+        if args.is_at_url(kind) {
+            return self.running(args, kind);
+        }
+        match kind {
+            Kind::Fanfare => self.start_fanfare(args),
+            Kind::Floor | Kind::FloorCoalescing => self.start_floor(args, kind),
+        }
+    }
+
+    fn running(&self, args: &TargetArgs, kind: Kind) -> anyhow::Result<Target> {
+        let url = args.url.clone().map_or_else(|| URL.parse(), Ok).map_err(anyhow::Error::msg)?;
+        let address = url.address;
+        TcpStream::connect_timeout(&address, Duration::from_secs(5))
+            .with_context(|| format!("nothing answers at {address}: start the server, or give --url or --spawn"))?;
+        let pid = args.server_pid.or_else(|| process::listener_on(address));
+        Ok(Target { kind, url, secret: self.secret_for(kind)?, pid, server: None })
+    }
+
+    /// Floors look at no token; a node's secret must be known.
+    fn secret_for(&self, kind: Kind) -> anyhow::Result<String> {
+        if let Some(secret) = &self.secret {
+            return Ok(secret.clone());
+        }
+        if kind != Kind::Fanfare {
+            return Ok(String::from("floors look at no token"));
+        }
+        let several = std::env::var("FANFARE_JWT_HS256_SECRET").unwrap_or_default();
+        match several.split(',').next() {
+            Some(first) if !first.is_empty() => Ok(first.to_owned()),
+            _ => bail!("the clients need tokens: give the node's HS256 secret with --secret"),
+        }
+    }
+
+    fn start_fanfare(&self, args: &TargetArgs) -> anyhow::Result<Target> {
+        let (listen, admin) = (free_port()?, free_port()?);
+        let secret = self.secret.clone().unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
+        let mut environment: Vec<(String, String)> = [
+            ("FANFARE_LISTEN", listen.to_string()),
+            ("FANFARE_ADMIN_LISTEN", admin.to_string()),
+            ("FANFARE_BACKPLANE", self.redis.to_url()),
+            ("FANFARE_JWT_HS256_SECRET", secret.clone()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .to_vec();
+        environment.extend(args.environment.iter().cloned());
+        let mut server = Server::start(Launch {
+            name: "fanfare",
+            program: absolute(&args.fanfare)?.into(),
+            arguments: vec!["serve".to_owned()],
+            environment,
+            processors: self.server_processors.clone(),
+        })?;
+        server.wait_until(|_| is_ready(admin).then_some(()))?;
+        let url = WebSocketUrl { address: listen, path: "/ws".to_owned() };
+        Ok(Target { kind: Kind::Fanfare, url, secret, pid: Some(server.pid()), server: Some(server) })
+    }
+
+    fn start_floor(&self, args: &TargetArgs, kind: Kind) -> anyhow::Result<Target> {
+        let redis = self.redis.to_url();
+        let mut arguments = vec!["floor", "--listen", "127.0.0.1:0", "--redis", &redis];
+        arguments.extend(["--tenant", &args.tenant, "--prefix", &args.prefix]);
+        if kind == Kind::FloorCoalescing {
+            arguments.push("--coalesce");
+        }
+        let mut server = Server::start(Launch {
+            name: kind.name(),
+            program: std::env::current_exe()?.into(),
+            arguments: arguments.into_iter().map(ToOwned::to_owned).collect(),
+            environment: Vec::new(),
+            processors: self.server_processors.clone(),
+        })?;
+        let address = server.wait_until(|said| {
+            said.iter().find_map(|line| line.strip_prefix(crate::floor::LISTENING)?.parse::<SocketAddr>().ok())
+        })?;
+        let url = WebSocketUrl { address, path: "/ws".to_owned() };
+        Ok(Target { kind, url, secret: self.secret_for(kind)?, pid: Some(server.pid()), server: Some(server) })
+    }
+}
+
+/// Processors for the server and for everything else; empty: wherever the system likes.
+fn split_processors(args: &TargetArgs, starts_anything: bool) -> anyhow::Result<(Vec<usize>, Vec<usize>)> {
+    if !starts_anything || args.no_pin {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let mut server = launch::processors();
+    let server_cores = usize::try_from(args.server_cores)?;
+    ensure!(
+        server.len() > server_cores,
+        "the server is to have {server_cores} processors of its own, and there are {} in all: use --no-pin, and \
+         read the figures with care",
+        server.len()
+    );
+    let generator = server.split_off(server_cores);
+    Ok((server, generator))
+}
+
+fn start_redis(processors: &[usize]) -> anyhow::Result<(Server, RedisUrl)> {
+    let address = free_port()?;
+    let port = address.port().to_string();
+    let arguments = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+    let mut server = Server::start(Launch {
+        name: "redis-server",
+        program: "redis-server".into(),
+        arguments: arguments.map(ToOwned::to_owned).to_vec(),
+        environment: Vec::new(),
+        processors: processors.to_vec(),
+    })
+    .context("is redis-server installed?")?;
+    let url = RedisUrl { address, user: None, password: None };
+    server.wait_until(|_| RedisLink::connect(&url).ok())?;
+    Ok((server, url))
+}
+
+/// Whether `/readyz` says yes.
+fn is_ready(admin: SocketAddr) -> bool {
+    let ask = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect_timeout(&admin, Duration::from_secs(1))?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer)?;
+        Ok(answer.ends_with(b" 200"))
+    };
+    ask().unwrap_or(false)
+}
+
+fn absolute(program: &Path) -> anyhow::Result<std::path::PathBuf> {
+    program.canonicalize().with_context(|| format!("{}", program.display()))
+}
