@@ -1,0 +1,217 @@
+//! The events of one topic that arrived together, framed at most once per codec and shared by every recipient.
+
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use fanfare_protocol::{Codec, Event, TopicKey, event_frame_json, event_frame_msgpack};
+
+use crate::frame;
+use crate::session::SessionId;
+
+/// A topic's number on this node, given out by [`crate::topics::Topics`] and used again after the topic is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicId(pub u32);
+
+impl TopicId {
+    /// As an index into a table with a slot for each topic.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Events of one topic, in order, and their wire bytes once somebody needs them.
+#[derive(Debug)]
+pub struct Batch {
+    topic: TopicId,
+    name: TopicKey,
+    events: Vec<Member>,
+    has_exceptions: bool,
+    json: OnceLock<Block>,
+    msgpack: OnceLock<Block>,
+}
+
+/// An event and the one session of this node that its publisher left out.
+#[derive(Debug)]
+struct Member {
+    event: Event,
+    except: Option<SessionId>,
+}
+
+/// Wire bytes of a whole batch in one codec; `ends[i]` is where frame `i` ends.
+#[derive(Debug)]
+struct Block {
+    bytes: Bytes,
+    ends: Vec<usize>,
+}
+
+impl Batch {
+    /// A batch; `except` names, event by event, the session of this node to leave out.
+    pub fn new(topic: TopicId, name: TopicKey, events: impl IntoIterator<Item = (Event, Option<SessionId>)>) -> Self {
+        let events: Vec<_> = events.into_iter().map(|(event, except)| Member { event, except }).collect();
+        let has_exceptions = events.iter().any(|member| member.except.is_some());
+        Self { topic, name, events, has_exceptions, json: OnceLock::new(), msgpack: OnceLock::new() }
+    }
+
+    /// The topic of all its events.
+    pub fn topic(&self) -> TopicId {
+        self.topic
+    }
+
+    /// How many events it holds.
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// Whether any of its events leaves a session of this node out.
+    pub fn has_exceptions(&self) -> bool {
+        self.has_exceptions
+    }
+
+    /// The conflation key of event `index`.
+    pub fn key(&self, index: usize) -> Option<&str> {
+        self.events[index].event.key.as_deref()
+    }
+
+    /// The wire bytes of the events in `range`.
+    pub fn bytes(&self, codec: Codec, range: Range<usize>) -> &[u8] {
+        let block = self.block(codec);
+        let start = if range.start == 0 { 0 } else { block.ends[range.start - 1] };
+        let end = if range.end == 0 { 0 } else { block.ends[range.end - 1] };
+        &block.bytes[start..end]
+    }
+
+    /// The event in whose frame the byte lies that is `offset` bytes after the beginning of event `start`'s.
+    pub(crate) fn index_at(&self, codec: Codec, start: usize, offset: usize) -> usize {
+        let ends = &self.block(codec).ends;
+        let offset = offset + if start == 0 { 0 } else { ends[start - 1] };
+        start + ends[start..].partition_point(|&end| end <= offset)
+    }
+
+    /// The runs of events meant for `session`: all of them, but for those it was left out of.
+    pub fn runs_for(&self, session: SessionId) -> impl Iterator<Item = Range<usize>> + '_ {
+        let len = self.events.len();
+        let left_out = move |index: usize| self.has_exceptions && self.events[index].except == Some(session);
+        let mut next = 0;
+        std::iter::from_fn(move || {
+            let start = (next..len).find(|&index| !left_out(index))?;
+            next = if self.has_exceptions { (start..len).find(|&index| left_out(index)).unwrap_or(len) } else { len };
+            Some(start..next)
+        })
+    }
+
+    fn block(&self, codec: Codec) -> &Block {
+        match codec {
+            Codec::Json => &self.json,
+            Codec::Msgpack => &self.msgpack,
+        }
+        .get_or_init(|| self.encode(codec))
+    }
+
+    fn encode(&self, codec: Codec) -> Block {
+        let size_hint: usize = self.events.iter().map(|member| member.event.envelope.len() + 128).sum();
+        let mut bytes = Vec::with_capacity(size_hint);
+        let mut payload = Vec::new();
+        let mut ends = Vec::with_capacity(self.events.len());
+        for member in &self.events {
+            payload.clear();
+            match codec {
+                Codec::Json => event_frame_json(&mut payload, self.name.topic(), &member.event),
+                Codec::Msgpack => event_frame_msgpack(&mut payload, self.name.topic(), &member.event),
+            }
+            frame::put_message(&mut bytes, codec, &payload);
+            ends.push(bytes.len());
+        }
+        Block { bytes: bytes.into(), ends }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn batch(exceptions: &[Option<u64>]) -> Batch {
+        let event = Event::decode(Bytes::from_static(br#"{"type":"t"}"#), 1000).unwrap();
+        let members = exceptions.iter().map(|except| (event.clone(), except.map(SessionId)));
+        Batch::new(TopicId(0), TopicKey::parse("acme:channel:x").unwrap(), members)
+    }
+
+    fn delivered(batch: &Batch, session: u64) -> Vec<usize> {
+        batch.runs_for(SessionId(session)).flatten().collect()
+    }
+
+    #[test]
+    fn a_session_gets_every_event_but_those_it_was_left_out_of() {
+        assert_eq!(delivered(&batch(&[None, Some(1), None, Some(2)]), 1), [0, 2, 3]);
+        assert_eq!(delivered(&batch(&[Some(1), Some(1)]), 1), [0; 0]);
+        assert_eq!(delivered(&batch(&[]), 1), [0; 0]);
+        assert_eq!(batch(&[None, None, None]).runs_for(SessionId(1)).count(), 1, "one run, not three");
+    }
+
+    proptest! {
+        #[test]
+        fn runs_are_what_is_left_after_leaving_out(
+            exceptions in prop::collection::vec(prop::option::of(0_u64..3), 0..12),
+        ) {
+            let batch = batch(&exceptions);
+            prop_assert_eq!(batch.has_exceptions(), exceptions.iter().any(Option::is_some));
+            for session in 0..4 {
+                let meant = |index: &usize| exceptions[*index] != Some(session);
+                let expected: Vec<_> = (0..exceptions.len()).filter(meant).collect();
+                prop_assert_eq!(delivered(&batch, session), expected);
+                // Neighbours are in one run.
+                let runs: Vec<_> = batch.runs_for(SessionId(session)).collect();
+                prop_assert!(runs.iter().all(|run| !run.is_empty()));
+                prop_assert!(runs.windows(2).all(|pair| pair[0].end < pair[1].start));
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_is_encoded_once_for_each_codec_however_many_ask() {
+        let batch = batch(&[None, Some(1), None]);
+        for codec in [Codec::Json, Codec::Msgpack] {
+            let place = || batch.bytes(codec, 0..3).as_ptr().addr();
+            let places = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(place)).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+            });
+            assert_eq!(places, [place(); 4]);
+        }
+        assert_ne!(batch.bytes(Codec::Json, 0..3), batch.bytes(Codec::Msgpack, 0..3));
+    }
+
+    #[test]
+    fn a_codec_that_nobody_asks_for_is_not_encoded() {
+        let batch = batch(&[None]);
+        batch.bytes(Codec::Msgpack, 0..1);
+        assert!(batch.json.get().is_none() && batch.msgpack.get().is_some());
+    }
+
+    #[test]
+    fn a_byte_belongs_to_the_event_whose_frame_it_is_in() {
+        let batch = batch(&[None, None, None]);
+        let frame = batch.bytes(Codec::Json, 0..1).len();
+        for start in 0..3 {
+            for offset in 0..(3 - start) * frame {
+                assert_eq!(batch.index_at(Codec::Json, start, offset), start + offset / frame);
+            }
+        }
+    }
+
+    #[test]
+    fn frames_of_a_range_are_contiguous() {
+        let batch = batch(&[None, None, None]);
+        let all = batch.bytes(Codec::Json, 0..3).to_vec();
+        let parts = [batch.bytes(Codec::Json, 0..1), batch.bytes(Codec::Json, 1..3)].concat();
+        assert_eq!(all, parts);
+        assert!(batch.bytes(Codec::Json, 0..0).is_empty());
+    }
+}

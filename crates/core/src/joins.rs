@@ -1,0 +1,91 @@
+//! Subscribe commands that wait for the backplane's confirmation of one or more topics.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::batch::TopicId;
+
+/// Commands of type `T`, each waiting for one or more topics.
+#[derive(Debug)]
+pub struct Joins<T> {
+    pending: BTreeMap<u64, Pending<T>>,
+    waiting_for: HashMap<TopicId, Vec<u64>>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Pending<T> {
+    join: T,
+    missing: usize,
+}
+
+impl<T> Default for Joins<T> {
+    fn default() -> Self {
+        Self { pending: BTreeMap::new(), waiting_for: HashMap::new(), next: 0 }
+    }
+}
+
+impl<T> Joins<T> {
+    /// Keeps `join` until each of `topics` has been settled. Hands it back when it waits for nothing.
+    pub fn wait(&mut self, join: T, topics: &[TopicId]) -> Option<T> {
+        if topics.is_empty() {
+            return Some(join);
+        }
+        for &topic in topics {
+            self.waiting_for.entry(topic).or_default().push(self.next);
+        }
+        self.pending.insert(self.next, Pending { join, missing: topics.len() });
+        self.next += 1;
+        None
+    }
+
+    /// `topic` is confirmed or refused: `note` is told of every join that waited for it, and those that wait for nothing
+    /// more are returned, oldest first.
+    pub fn settle(&mut self, topic: TopicId, mut note: impl FnMut(&mut T)) -> Vec<T> {
+        let mut done = Vec::new();
+        for number in self.waiting_for.remove(&topic).unwrap_or_default() {
+            let Some(pending) = self.pending.get_mut(&number) else { continue };
+            note(&mut pending.join);
+            pending.missing -= 1;
+            if pending.missing == 0
+                && let Some(pending) = self.pending.remove(&number)
+            {
+                done.push(pending.join);
+            }
+        }
+        done
+    }
+
+    /// Gives up on everything: all joins, oldest first.
+    pub fn take_all(&mut self) -> Vec<T> {
+        self.waiting_for.clear();
+        std::mem::take(&mut self.pending).into_values().map(|pending| pending.join).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_join_is_done_when_its_last_topic_is_settled() {
+        let mut joins = Joins::default();
+        let (a, b) = (TopicId(1), TopicId(2));
+        assert_eq!(joins.wait("none", &[]), Some("none"));
+        assert_eq!(joins.wait("both", &[a, b]), None);
+        assert_eq!(joins.wait("one", &[b]), None);
+        assert!(joins.settle(a, |_| {}).is_empty());
+        let mut noted = Vec::new();
+        assert_eq!(joins.settle(b, |join| noted.push(*join)), ["both", "one"]);
+        assert_eq!(noted, ["both", "one"]);
+        assert!(joins.take_all().is_empty());
+    }
+
+    #[test]
+    fn giving_up_hands_all_back_in_order() {
+        let mut joins = Joins::default();
+        joins.wait(1, &[TopicId(1)]);
+        joins.wait(2, &[TopicId(2)]);
+        assert_eq!(joins.take_all(), [1, 2]);
+        assert!(joins.settle(TopicId(1), |_| {}).is_empty());
+    }
+}
