@@ -39,7 +39,7 @@ fn assemble(pieces: &[&[u8]]) -> Vec<Result<Message, Violation>> {
     let mut messages = Vec::new();
     for piece in pieces {
         assembler.feed(piece);
-        while let Some(message) = assembler.next() {
+        while let Some(message) = assembler.next_message() {
             let is_last = message.is_err();
             messages.push(message);
             if is_last {

@@ -1,0 +1,54 @@
+# What people and CI run. `make help` lists it.
+
+CARGO ?= cargo
+FUZZ_SECONDS ?= 10
+FUZZ_TARGETS := assembly client_frame envelope position topic
+
+.PHONY: help
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+
+.PHONY: run
+run: ## One node for development: no Redis, no configuration
+	$(CARGO) run --release --bin fanfare -- serve --dev
+
+.PHONY: test
+test: tools format lint deny unit loom fuzz ## Everything, after installing what is missing
+	@echo "everything passed"
+
+.PHONY: tools
+tools: ## What the tests need beside Rust: redis-server, cargo-deny, cargo-fuzz
+	scripts/install-tools
+
+.PHONY: format
+format: ## Is the code formatted?
+	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
+
+.PHONY: lint
+lint: ## Clippy, warnings denied
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+.PHONY: deny
+deny: ## Licences, advisories, sources and duplicates of dependencies
+	$(CARGO) deny --offline check licenses bans sources
+
+.PHONY: unit
+unit: ## Unit, property and integration tests, against a real redis-server
+	$(CARGO) test --workspace --locked
+
+.PHONY: loom
+loom: ## The outbox under every interleaving of its threads
+	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom $(CARGO) test -p fanfare-core --release --locked --test loom_outbox
+
+.PHONY: fuzz
+fuzz: ## Each decoder for FUZZ_SECONDS from its committed corpus
+	@set -e; for target in $(FUZZ_TARGETS); do \
+		echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \
+		scripts/fuzz $$target $(FUZZ_SECONDS); \
+	done
+
+.PHONY: bench
+bench: ## The load generator against its own floor, see loadtest/RESULTS.md
+	$(CARGO) build --release --bin fanfare --bin fanfare-loadtest
+	loadtest/measure

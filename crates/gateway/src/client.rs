@@ -1,0 +1,502 @@
+//! A gateway client: what its frames do. Before a token is accepted only `auth` and `ping` do anything.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fanfare_backplane::PublishError;
+use fanfare_core::admission::{LimitReached, PendingPlace, Place, PrincipalPlace};
+use fanfare_core::rate::{FrameLimiter, Verdict};
+use fanfare_core::time::spread_ms;
+use fanfare_core::{Farewell, Session, TopicId, frame};
+use fanfare_protocol::{
+    ClientFrame, CloseCode, Codec, EnvelopeError, ErrorCode, Event, FrameError, Limits, Position, ServerFrame,
+    SubscribeItem, Tenant, Topic, TopicKey, TopicKind,
+};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
+
+use crate::auth::{AuthError, Principal};
+use crate::connection::Handler;
+use crate::hub;
+use crate::join::{Item, Join, Joined, Welcome};
+use crate::metrics::Via;
+use crate::node::Node;
+use crate::refusal::Refusal;
+
+/// The longest message before a token is accepted, in bytes.
+const UNAUTHENTICATED_BYTES_MAX: usize = 8 * 1024;
+
+/// How far the return of clients that reached a limit is spread, in milliseconds.
+const LIMITED_AFTER_MS: u64 = 5_000;
+
+/// A client and what it holds on the node.
+pub struct Client {
+    node: Arc<Node>,
+    session: Arc<Session>,
+    limiter: FrameLimiter,
+    standing: Standing,
+    subscriptions: HashMap<TopicKey, TopicId>,
+    _place: Place,
+}
+
+/// Whether the client has said who it is.
+enum Standing {
+    Unknown { _place: Option<PendingPlace> },
+    Known { principal: Box<Principal>, _place: PrincipalPlace },
+}
+
+/// What a command that had to wait came to.
+pub enum Done {
+    /// The client is answered.
+    Answered,
+    /// Subscriptions stand, and the client is answered.
+    Joined(Vec<(TopicKey, TopicId)>),
+    /// A token was judged; the topics that the client resumes came with it.
+    Judged(Result<Box<Principal>, AuthError>, Vec<String>),
+}
+
+/// What a client brings along from the upgrade.
+pub enum Credentials {
+    /// A token that was accepted, and a place among its owner's connections.
+    Principal(Box<Principal>, PrincipalPlace),
+    /// Nothing yet: it comes with the first frame. Until then the connection has a place among those like it.
+    Awaited(PendingPlace),
+}
+
+type Busy = BoxFuture<'static, Done>;
+
+impl Client {
+    /// A client that has its place on the node, and what it waits for first.
+    pub fn new(
+        node: &Arc<Node>,
+        session: &Arc<Session>,
+        credentials: Credentials,
+        place: Place,
+    ) -> (Self, Option<Busy>) {
+        let mut client = Self {
+            node: Arc::clone(node),
+            session: Arc::clone(session),
+            limiter: FrameLimiter::new(node.config.frame_rate),
+            standing: Standing::Unknown { _place: None },
+            subscriptions: HashMap::new(),
+            _place: place,
+        };
+        let busy = match credentials {
+            Credentials::Principal(principal, place) => Some(client.settle(principal, place, &[])),
+            Credentials::Awaited(pending) => {
+                client.standing = Standing::Unknown { _place: Some(pending) };
+                let end = node.clock.now() + node.config.auth_timeout_ms;
+                session.await_token(end);
+                node.heartbeat.watch(session, end);
+                None
+            }
+        };
+        (client, busy)
+    }
+
+    /// Gives back all that it holds; `busy` is what it was waiting for when it ended.
+    pub async fn leave(mut self, busy: Option<Busy>) {
+        if let Some(busy) = busy
+            && let Done::Joined(topics) = busy.await
+        {
+            self.subscriptions.extend(topics);
+        }
+        let topics = self.subscriptions.drain().map(|(_, id)| id).collect();
+        self.end(topics, Bytes::new()).await;
+    }
+
+    /// Who it is, for the log.
+    pub fn principal(&self) -> Option<&Principal> {
+        match &self.standing {
+            Standing::Known { principal, .. } => Some(principal),
+            Standing::Unknown { .. } => None,
+        }
+    }
+
+    fn command(&mut self, command: ClientFrame) -> Result<Option<Busy>, Farewell> {
+        let id = frame_id(&command);
+        match (command, self.principal().map(|principal| principal.tenant.clone())) {
+            (ClientFrame::Auth { token, since }, _) => self.auth(token, since),
+            (ClientFrame::Ping, _) => self.answer(&ServerFrame::Pong),
+            (ClientFrame::Pong, _) => Ok(None),
+            (_, None) => self.refuse(id, None, ErrorCode::Unauthenticated, "send auth first"),
+            (ClientFrame::Subscribe { id, topics, .. }, Some(tenant)) => Ok(Some(self.subscribe(id, &topics, &tenant))),
+            (ClientFrame::Unsubscribe { id, topic }, Some(tenant)) => self.unsubscribe(id, &topic, &tenant),
+            (ClientFrame::Publish { id, topic, event, durable }, Some(tenant)) => {
+                self.publish(id, &topic, event, durable, &tenant)
+            }
+            (ClientFrame::Unknown { op, id }, Some(_)) => {
+                self.refuse(id, None, ErrorCode::BadFrame, &format!("unknown op {op:?}"))
+            }
+        }
+    }
+
+    /// Judges a token, without a pause where its key is at hand.
+    fn auth(&self, token: String, since: Vec<(String, String)>) -> Result<Option<Busy>, Farewell> {
+        if let Some((topic, _)) = since.iter().find(|(_, position)| position.parse::<Position>().is_err()) {
+            return self.refuse(None, Some(topic), ErrorCode::BadFrame, "since is no position");
+        }
+        let resumed = since.into_iter().map(|(topic, _)| topic).collect();
+        let node = Arc::clone(&self.node);
+        Ok(Some(async move { Done::Judged(node.verifier.verify(&token).await.map(Box::new), resumed) }.boxed()))
+    }
+
+    fn judged(&mut self, principal: Box<Principal>, resumed: &[String]) -> Result<Option<Busy>, Farewell> {
+        match &self.standing {
+            Standing::Unknown { .. } => self.admit(principal, resumed).map(Some),
+            Standing::Known { .. } => self.renew(principal),
+        }
+    }
+
+    /// The client is known and takes its place.
+    fn admit(&mut self, principal: Box<Principal>, resumed: &[String]) -> Result<Busy, Farewell> {
+        let place = self
+            .node
+            .admission
+            .enter_principal(&principal.tenant, &principal.user)
+            .map_err(|reached| limited(&self.session, self.node.metrics.refused_place(reached)))?;
+        Ok(self.settle(principal, place, resumed))
+    }
+
+    /// The client is welcomed once its own topics stand.
+    fn settle(&mut self, principal: Box<Principal>, place: PrincipalPlace, resumed: &[String]) -> Busy {
+        self.accept(&principal);
+        let mut topics = vec![Topic::tenant()];
+        if self.node.config.own_user_topic {
+            topics.extend(Topic::user(&principal.user));
+        }
+        topics.extend(principal.subscribe.iter().cloned());
+        let mut seen = HashSet::new();
+        topics.retain(|topic| seen.insert(topic.clone()));
+        let item = |topic: &Topic| {
+            let is_resumed = resumed.iter().any(|resumed| resumed == topic.as_str());
+            Item::wanted(topic, TopicKey::new(&principal.tenant, topic), is_resumed)
+        };
+        let items = topics.iter().map(item).collect();
+        let (join, joined) = Join::welcome(Arc::clone(&self.session), self.welcome(&principal), items);
+        self.standing = Standing::Known { principal, _place: place };
+        self.join(join, joined)
+    }
+
+    fn accept(&self, principal: &Principal) {
+        let end = self.node.clock.from_unix_ms(principal.expires_at_ms) + self.node.config.token_expiry_grace_ms;
+        self.session.accept_token(end);
+        let first_ping = self.node.clock.now() + self.node.config.ping_ms / 2;
+        self.node.heartbeat.watch(&self.session, end.min(first_ping));
+    }
+
+    fn welcome(&self, principal: &Principal) -> Welcome {
+        let config = &self.node.config;
+        Welcome {
+            connection: self.node.names.name(self.session.id()),
+            node: Arc::clone(&self.node.id),
+            tenant: principal.tenant.as_str().into(),
+            user: principal.user.clone(),
+            expires_at_ms: principal.expires_at_ms,
+            server_time_ms: self.node.clock.unix_ms(),
+            ping_ms: config.ping_ms,
+            limits: Limits {
+                message_bytes: config.message_bytes_max as u64,
+                subscriptions: config.subscriptions_max as u64,
+                frames_per_minute: u64::from(config.frame_rate.per_minute.get()),
+                outbox_bytes: config.outbox_bytes_max as u64,
+            },
+        }
+    }
+
+    /// A new token of the same principal; what it no longer allows is unsubscribed.
+    fn renew(&mut self, renewed: Box<Principal>) -> Result<Option<Busy>, Farewell> {
+        let Standing::Known { principal, .. } = &mut self.standing else { return Ok(None) };
+        if principal.tenant != renewed.tenant || principal.user != renewed.user {
+            let message = "the new token is another user's; the old one stays";
+            return self.refuse(None, None, ErrorCode::Forbidden, message);
+        }
+        *principal = renewed;
+        let Standing::Known { principal, .. } = &self.standing else { return Ok(None) };
+        self.accept(principal);
+        let codec = self.session.codec();
+        let mut answer = Vec::new();
+        let told = ServerFrame::Renewed { expires_at: principal.expires_at_ms };
+        frame::put_message(&mut answer, codec, &told.encode(codec));
+        let mut ended = Vec::new();
+        self.subscriptions.retain(|key, id| {
+            let is_allowed = Topic::parse(key.topic())
+                .is_ok_and(|topic| principal.may_subscribe(&topic) || principal.subscribe.contains(&topic));
+            if !is_allowed {
+                let code = Some(ErrorCode::Forbidden);
+                let told = ServerFrame::Unsubscribed { id: None, topic: key.topic(), code };
+                frame::put_message(&mut answer, codec, &told.encode(codec));
+                ended.push(*id);
+            }
+            is_allowed
+        });
+        Ok(Some(self.end(ended, answer.into()).map(|()| Done::Answered).boxed()))
+    }
+
+    fn subscribe(&mut self, id: Option<i64>, topics: &[SubscribeItem], tenant: &Tenant) -> Busy {
+        let mut new = HashSet::new();
+        let items = topics.iter().map(|item| self.item(item, tenant, &mut new)).collect();
+        let (join, joined) = Join::client(Arc::clone(&self.session), id, items);
+        self.join(join, joined)
+    }
+
+    fn item(&self, item: &SubscribeItem, tenant: &Tenant, new: &mut HashSet<TopicKey>) -> Item {
+        let topic = match Topic::parse(&item.topic) {
+            Ok(topic) => topic,
+            Err(error) => return Item::refused(&item.topic, ErrorCode::InvalidTopic, error.to_string()),
+        };
+        if let Some(since) = &item.since
+            && since.parse::<Position>().is_err()
+        {
+            return Item::refused(&item.topic, ErrorCode::BadFrame, "since is no position");
+        }
+        if !self.principal().is_some_and(|principal| principal.may_subscribe(&topic)) {
+            return Item::refused(&item.topic, ErrorCode::Forbidden, "this token may not subscribe to this topic");
+        }
+        let key = TopicKey::new(tenant, &topic);
+        if self.subscriptions.contains_key(&key) || new.contains(&key) {
+            return Item::already(&topic, item.since.is_some());
+        }
+        let limit = self.node.config.subscriptions_max;
+        if self.subscriptions.len() + new.len() >= limit {
+            self.node.metrics.limit_reached("subscriptions_per_connection_max", 1);
+            let message = format!("subscriptions_per_connection_max = {limit} reached");
+            return Item::refused(&item.topic, ErrorCode::TooManySubscriptions, message);
+        }
+        new.insert(key.clone());
+        Item::wanted(&topic, key, item.since.is_some())
+    }
+
+    fn unsubscribe(&mut self, id: Option<i64>, topic: &str, tenant: &Tenant) -> Result<Option<Busy>, Farewell> {
+        let parsed = match Topic::parse(topic) {
+            Ok(parsed) => parsed,
+            Err(error) => return self.refuse(id, Some(topic), ErrorCode::InvalidTopic, &error.to_string()),
+        };
+        let is_fixed = match parsed.kind() {
+            TopicKind::Tenant => true,
+            TopicKind::User(_) => self.node.config.own_user_topic,
+            TopicKind::Channel(_) => false,
+        };
+        if is_fixed {
+            let message = "a connection is always on its tenant and its user";
+            return self.refuse(id, Some(topic), ErrorCode::Forbidden, message);
+        }
+        let told = ServerFrame::Unsubscribed { id, topic, code: None };
+        match self.subscriptions.remove(&TopicKey::new(tenant, &parsed)) {
+            None => self.answer(&told),
+            Some(ended) => {
+                let codec = self.session.codec();
+                let answer = frame::message(codec, &told.encode(codec));
+                Ok(Some(self.end(vec![ended], answer).map(|()| Done::Answered).boxed()))
+            }
+        }
+    }
+
+    fn publish(
+        &self,
+        id: Option<i64>,
+        topic: &str,
+        event: Bytes,
+        durable: bool,
+        tenant: &Tenant,
+    ) -> Result<Option<Busy>, Farewell> {
+        let refuse = |code, message: &str| self.refuse(id, Some(topic), code, message);
+        let parsed = match Topic::parse(topic) {
+            Ok(parsed) => parsed,
+            Err(error) => return refuse(ErrorCode::InvalidTopic, &error.to_string()),
+        };
+        if !self.principal().is_some_and(|principal| principal.may_publish(&parsed)) {
+            return refuse(ErrorCode::Forbidden, "this token may not publish to this topic");
+        }
+        if durable {
+            return refuse(ErrorCode::Unavailable, "this node has no durable events");
+        }
+        let event = match Event::from_envelope(self.session.codec(), event, self.node.config.event_bytes_max) {
+            Ok(event) => event,
+            Err(error) => return refuse(envelope_code(&error), &error.to_string()),
+        };
+        if event.except.as_deref().is_some_and(|name| name != self.node.names.name(self.session.id())) {
+            return refuse(ErrorCode::Forbidden, "except may only name the connection itself");
+        }
+        let (node, session) = (Arc::clone(&self.node), Arc::clone(&self.session));
+        let (key, topic) = (TopicKey::new(tenant, &parsed), parsed);
+        let publishing = async move {
+            let now = |node: &Node| node.clock.now();
+            let pushed = match node.backplane.publish(&key, event.envelope).await {
+                Ok(()) => {
+                    node.metrics.published(Via::Client);
+                    session.send(&ServerFrame::Published { id, position: None }, now(&node))
+                }
+                Err(error) => {
+                    let (code, message) = publish_code(&error);
+                    session.send(&ServerFrame::Error { id, topic: Some(topic.as_str()), code, message }, now(&node))
+                }
+            };
+            node.metrics.answered(pushed);
+            Done::Answered
+        };
+        Ok(Some(publishing.boxed()))
+    }
+
+    fn join(&self, join: Join, joined: oneshot::Receiver<Joined>) -> Busy {
+        let hub = self.node.hub.clone();
+        async move {
+            // Only a node that is shutting down has no hub.
+            let _ = hub.send(hub::Command::Join(join)).await;
+            let Ok(joined) = joined.await else { return Done::Answered };
+            let _ = joined.done.await;
+            Done::Joined(joined.topics)
+        }
+        .boxed()
+    }
+
+    fn end(&self, topics: Vec<TopicId>, answer: Bytes) -> impl Future<Output = ()> + Send + use<> {
+        let hub = self.node.hub.clone();
+        let leave = hub::Command::Leave { session: Arc::clone(&self.session), topics, answer };
+        async move {
+            let _ = hub.send(leave).await;
+        }
+    }
+
+    fn answer(&self, frame: &ServerFrame<'_>) -> Result<Option<Busy>, Farewell> {
+        self.node.metrics.answered(self.session.send(frame, self.node.clock.now()));
+        Ok(None)
+    }
+
+    fn refuse(
+        &self,
+        id: Option<i64>,
+        topic: Option<&str>,
+        code: ErrorCode,
+        message: &str,
+    ) -> Result<Option<Busy>, Farewell> {
+        self.answer(&ServerFrame::Error { id, topic, code, message })
+    }
+
+    fn check_rate(&self) -> Result<bool, Farewell> {
+        match self.limiter.judge(self.node.clock.now()) {
+            Verdict::Pass => Ok(true),
+            Verdict::Refuse => {
+                self.node.metrics.rate_limited();
+                Ok(false)
+            }
+            Verdict::Close => {
+                self.node.metrics.limit_reached("frames_per_minute", 1);
+                Err(Farewell {
+                    code: CloseCode::RateLimited,
+                    reason: "frames_per_minute reached, and still sending".to_owned(),
+                    after_ms: LIMITED_AFTER_MS + spread_ms(self.session.id().0, LIMITED_AFTER_MS),
+                })
+            }
+        }
+    }
+}
+
+impl Handler for Client {
+    type Done = Done;
+
+    fn message(&mut self, kind: Codec, payload: Bytes) -> Result<Option<Busy>, Farewell> {
+        match (kind, self.session.codec()) {
+            (Codec::Json, Codec::Msgpack) => {
+                return Err(Farewell::new(CloseCode::Unsupported, "text message on fanfare.v1.msgpack"));
+            }
+            (Codec::Msgpack, Codec::Json) => {
+                return Err(Farewell::new(CloseCode::Unsupported, "binary message on fanfare.v1.json"));
+            }
+            (Codec::Json, Codec::Json) | (Codec::Msgpack, Codec::Msgpack) => {}
+        }
+        self.node.metrics.frame_in();
+        let passes = self.check_rate()?;
+        let command = match ClientFrame::decode(self.session.codec(), payload) {
+            Ok(command) => command,
+            Err(error @ FrameError::Unparseable) => return Err(Farewell::new(CloseCode::BadFrame, error.to_string())),
+            Err(FrameError::Invalid { id, topic, message }) => {
+                return self.refuse(id, topic.as_deref(), ErrorCode::BadFrame, &message);
+            }
+        };
+        if !passes {
+            let limit = self.node.config.frame_rate.per_minute;
+            let message = format!("frames_per_minute = {limit} reached");
+            return self.refuse(frame_id(&command), None, ErrorCode::RateLimited, &message);
+        }
+        self.command(command)
+    }
+
+    fn done(&mut self, done: Done) -> Result<Option<Busy>, Farewell> {
+        match done {
+            Done::Answered => Ok(None),
+            Done::Joined(topics) => {
+                self.subscriptions.extend(topics);
+                Ok(None)
+            }
+            Done::Judged(Ok(principal), resumed) => self.judged(principal, &resumed),
+            Done::Judged(Err(error), _) if self.principal().is_some() => self.refuse(
+                None,
+                None,
+                ErrorCode::Unauthenticated,
+                &format!("{}; the old token stays", error.message()),
+            ),
+            Done::Judged(Err(error), _) => Err(Refusal::from(error).farewell(&self.session)),
+        }
+    }
+
+    fn say_farewell(&self, farewell: &Farewell) {
+        self.session.close(farewell);
+    }
+
+    fn message_bytes_max(&self) -> usize {
+        match self.standing {
+            Standing::Unknown { .. } => UNAUTHENTICATED_BYTES_MAX.min(self.node.config.message_bytes_max),
+            Standing::Known { .. } => self.node.config.message_bytes_max,
+        }
+    }
+
+    fn written(&self, bytes: usize) {
+        self.node.metrics.delivered(0, bytes as u64);
+    }
+
+    fn heard(&self, bytes: usize) {
+        self.session.heard(self.node.clock.now());
+        self.node.metrics.heard(bytes as u64);
+    }
+
+    fn pinged(&mut self) -> Result<(), Farewell> {
+        self.check_rate().map(|_| ())
+    }
+}
+
+/// The farewell of a client for which there is no place.
+pub fn limited(session: &Session, reached: LimitReached) -> Farewell {
+    Farewell {
+        code: CloseCode::Overloaded,
+        reason: reached.to_string(),
+        after_ms: LIMITED_AFTER_MS + spread_ms(session.id().0, LIMITED_AFTER_MS),
+    }
+}
+
+fn frame_id(command: &ClientFrame) -> Option<i64> {
+    match command {
+        ClientFrame::Subscribe { id, .. }
+        | ClientFrame::Unsubscribe { id, .. }
+        | ClientFrame::Publish { id, .. }
+        | ClientFrame::Unknown { id, .. } => *id,
+        ClientFrame::Auth { .. } | ClientFrame::Ping | ClientFrame::Pong => None,
+    }
+}
+
+fn envelope_code(error: &EnvelopeError) -> ErrorCode {
+    match error {
+        EnvelopeError::TooLarge { .. } => ErrorCode::TooLarge,
+        _ => ErrorCode::BadFrame,
+    }
+}
+
+fn publish_code(error: &PublishError) -> (ErrorCode, &'static str) {
+    match error {
+        PublishError::Unavailable => (ErrorCode::Unavailable, "the backplane is away: try again later"),
+        PublishError::Timeout => (ErrorCode::Timeout, "the backplane did not answer: it may have been published"),
+        PublishError::Refused(_) => (ErrorCode::Internal, "the backplane refused it; the node's log says why"),
+    }
+}

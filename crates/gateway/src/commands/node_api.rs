@@ -1,0 +1,104 @@
+//! A node's HTTP API, as far as the commands use it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use bytes::Bytes;
+use fanfare_protocol::{Tenant, Topic};
+use reqwest::{Client, StatusCode, Url};
+use serde::Deserialize;
+
+use crate::config::{Config, is_loopback};
+use crate::secret::Secret;
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where the API is, and a key for it.
+pub(super) struct NodeApi {
+    url: Url,
+    key: Secret,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    code: String,
+    message: String,
+}
+
+impl NodeApi {
+    pub(super) fn new(url: &str, key: Secret) -> anyhow::Result<Self> {
+        let url = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let url = url.context("--node is not an address of a node: give http://host:port")?;
+        Ok(Self { url, key })
+    }
+
+    /// Publishes one envelope.
+    pub(super) async fn publish(&self, tenant: &Tenant, topic: &Topic, envelope: Bytes) -> anyhow::Result<()> {
+        let mut url = self.url.clone();
+        let path = ["v1", "tenants", tenant.as_str(), "topics", topic.as_str(), "events"];
+        // Escapes what a topic may contain and a path may not.
+        url.path_segments_mut().ok().context("the node's address can't have a path")?.pop_if_empty().extend(path);
+        let request = client(&url)?.post(url).bearer_auth(self.key.expose());
+        let request = request.header("content-type", "application/json").body(envelope).timeout(TIMEOUT);
+        let response = request.send().await.with_context(|| format!("can't reach the node at {}", self.url))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        bail!("the node refused it: {}", refusal(status, &response.bytes().await.unwrap_or_default()));
+    }
+}
+
+/// What a node says when it refuses something, `{"code","message"}`; of anything else the status.
+pub(super) fn refusal(status: StatusCode, body: &[u8]) -> String {
+    match serde_json::from_slice::<Refusal>(body) {
+        Ok(Refusal { code, message }) => format!("{message} ({code})"),
+        Err(_) => status.to_string(),
+    }
+}
+
+/// A client for one address. A proxy is for the outside world, not for this machine.
+pub(super) fn client(url: &Url) -> anyhow::Result<Client> {
+    let mut client = Client::builder().connect_timeout(TIMEOUT).http1_only();
+    if is_loopback(url) {
+        client = client.no_proxy();
+    }
+    client.build().context("can't make an HTTP client")
+}
+
+/// The address of the API of the node that this configuration describes.
+pub(super) fn configured_url(config: &Config) -> String {
+    format!("http://{}", reachable(config.network.api_listen.unwrap_or(config.network.admin_listen)))
+}
+
+/// An address to connect to: a node that listens everywhere is on this machine.
+pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen {
+        SocketAddr::V4(address) if address.ip().is_unspecified() => [127, 0, 0, 1].into(),
+        SocketAddr::V6(address) if address.ip().is_unspecified() => std::net::Ipv6Addr::LOCALHOST.into(),
+        other => other.ip(),
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use super::*;
+
+    #[test]
+    fn a_node_that_listens_everywhere_is_reached_on_loopback() {
+        for (listen, connect) in [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1"), ("10.0.0.1:1", "10.0.0.1:1")] {
+            assert_eq!(reachable(listen.parse().unwrap()).to_string(), connect);
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_the_nodes_words() {
+        let body = br#"{"code":"forbidden","message":"this key may not publish"}"#;
+        assert_eq!(refusal(StatusCode::FORBIDDEN, body), "this key may not publish (forbidden)");
+        assert_eq!(refusal(StatusCode::BAD_GATEWAY, b"<html>"), "502 Bad Gateway");
+    }
+}

@@ -1,0 +1,208 @@
+//! One client's connection after the upgrade: one task, one loop, no buffer while nothing comes. It reads, and goes on
+//! writing where the outbox had to stop. What a frame means stands in [`crate::command`].
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fanfare_core::{Farewell, Need, Session, frame};
+use fanfare_protocol::{CloseCode, Codec};
+use futures_util::future::BoxFuture;
+
+use crate::assembler::{Assembler, Message, Violation};
+use crate::socket::Socket;
+
+/// What a connection is for: the gateway's clients, or an echo.
+pub trait Handler: Send {
+    /// What a slow command ends with.
+    type Done: Send;
+
+    /// Handles one message, text (JSON) or binary (`MessagePack`), and may answer through the session's outbox. A
+    /// command that has to wait returns its rest; the next message is handled after it.
+    fn message(&mut self, kind: Codec, payload: Bytes) -> Result<Option<BoxFuture<'static, Self::Done>>, Farewell>;
+
+    /// A command's rest is through. It may leave another.
+    fn done(&mut self, done: Self::Done) -> Result<Option<BoxFuture<'static, Self::Done>>, Farewell>;
+
+    /// Ends the session with what the client is told.
+    fn say_farewell(&self, farewell: &Farewell);
+
+    /// How long a message may be now, in bytes.
+    fn message_bytes_max(&self) -> usize;
+
+    /// Bytes were written to the client by its own task.
+    fn written(&self, bytes: usize);
+
+    /// The client was heard.
+    fn heard(&self, bytes: usize);
+
+    /// A protocol-level ping or pong came; may object to their number.
+    fn pinged(&mut self) -> Result<(), Farewell>;
+}
+
+/// A socket, its session, and what handles its messages.
+pub struct Connection<H: Handler> {
+    socket: Socket,
+    session: Arc<Session>,
+    assembler: Assembler,
+    handler: H,
+    busy: Option<BoxFuture<'static, H::Done>>,
+    is_draining: bool,
+    /// The client sent a close frame: what comes after it doesn't count (RFC 6455 §5.5.1).
+    is_closed: bool,
+}
+
+/// Why the loop woke.
+enum Turn<D> {
+    Input,
+    Done(D),
+    Drained,
+    Blocked,
+    /// The connection is closing, by whoever decided it.
+    Closing,
+    /// The client has gone without a word.
+    Gone,
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With a close frame of this code, whoever sent it first.
+    Closed(CloseCode),
+    /// The socket ended or broke.
+    Gone,
+}
+
+impl End {
+    /// The close code; 1006 for a socket that ended without one (RFC 6455 §7.1.5).
+    pub fn code(self) -> u16 {
+        match self {
+            Self::Closed(code) => code.as_u16(),
+            Self::Gone => 1006,
+        }
+    }
+}
+
+impl<H: Handler> Connection<H> {
+    /// A connection, not yet running. `busy`: what has to be waited for before the first message is handled.
+    pub fn new(socket: Socket, session: Arc<Session>, handler: H, busy: Option<BoxFuture<'static, H::Done>>) -> Self {
+        let assembler = Assembler::new(handler.message_bytes_max());
+        Self { socket, session, assembler, handler, busy, is_draining: false, is_closed: false }
+    }
+
+    /// Runs until the connection has ended, and hands the handler back, with what it was busy with.
+    pub async fn run(mut self, close_timeout: Duration) -> (H, Option<BoxFuture<'static, H::Done>>, End) {
+        let end = loop {
+            let next = match poll_fn(|context| self.poll_turn(context)).await {
+                Turn::Input => self.input(),
+                Turn::Done(done) => match self.handler.done(done) {
+                    Ok(busy) => {
+                        self.busy = busy;
+                        self.input()
+                    }
+                    Err(farewell) => Err(farewell),
+                },
+                Turn::Drained => {
+                    self.is_draining = false;
+                    Ok(())
+                }
+                Turn::Blocked => {
+                    self.is_draining = true;
+                    Ok(())
+                }
+                Turn::Closing => break self.see_through(close_timeout).await,
+                Turn::Gone => break End::Gone,
+            };
+            if let Err(farewell) = next {
+                self.handler.say_farewell(&farewell);
+            }
+        };
+        (self.handler, self.busy, end)
+    }
+
+    fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<Turn<H::Done>> {
+        if let Poll::Ready(need) = self.session.outbox().poll_need(context) {
+            return Poll::Ready(match need {
+                Need::Writable => Turn::Blocked,
+                Need::Close(_) => Turn::Closing,
+                Need::Gone => Turn::Gone,
+            });
+        }
+        if self.is_draining {
+            let handler = &self.handler;
+            let drained = self.socket.poll_drain(context, self.session.outbox(), |bytes| handler.written(bytes));
+            if drained.is_ready() {
+                return Poll::Ready(Turn::Drained);
+            }
+        }
+        if let Some(busy) = &mut self.busy {
+            return busy.as_mut().poll(context).map(|done| {
+                self.busy = None;
+                Turn::Done(done)
+            });
+        }
+        let assembler = &mut self.assembler;
+        match self.socket.poll_read(context, |bytes| assembler.feed(bytes)) {
+            Poll::Ready(Ok(count)) if count > 0 => {
+                self.handler.heard(count);
+                Poll::Ready(Turn::Input)
+            }
+            Poll::Ready(_) => Poll::Ready(Turn::Gone),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Handles what has come, until a command has to wait or the client has said goodbye.
+    fn input(&mut self) -> Result<(), Farewell> {
+        while self.busy.is_none() && !self.is_closed {
+            self.assembler.allow(self.handler.message_bytes_max());
+            match self.assembler.next_message() {
+                None => return Ok(()),
+                Some(Err(violation)) => return Err(farewell(violation)),
+                Some(Ok(message)) => self.message(message)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, message: Message) -> Result<(), Farewell> {
+        match message {
+            Message::Text(payload) => self.busy = self.handler.message(Codec::Json, payload)?,
+            Message::Binary(payload) => self.busy = self.handler.message(Codec::Msgpack, payload)?,
+            Message::Ping(payload) => {
+                self.handler.pinged()?;
+                self.session.outbox().send(frame::pong(&payload));
+            }
+            Message::Pong => self.handler.pinged()?,
+            Message::Close(code) => {
+                let echo = code.map_or_else(frame::close_without_code, |code| frame::close(code, ""));
+                self.session.outbox().close(CloseCode::Normal, echo, false);
+                self.is_closed = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// The farewell is queued: everything that waits goes out, then the client's end is awaited (RFC 6455 §7.1.1), so that
+    /// no reset overtakes the farewell. All within `close_timeout`.
+    async fn see_through(&mut self, close_timeout: Duration) -> End {
+        let Self { socket, session, handler, .. } = self;
+        let outbox = session.outbox();
+        // A client that doesn't take its farewell in time doesn't get it.
+        let _ = tokio::time::timeout(close_timeout, async {
+            while outbox.waiting_bytes() > 0 {
+                poll_fn(|context| socket.poll_drain(context, outbox, |bytes| handler.written(bytes))).await;
+            }
+            socket.finish_writing().await;
+            while let Ok(1..) = poll_fn(|context| socket.poll_read(context, |_| {})).await {}
+        })
+        .await;
+        outbox.close_code().map_or(End::Gone, End::Closed)
+    }
+}
+
+fn farewell(violation: Violation) -> Farewell {
+    Farewell::new(violation.close_code(), violation.to_string())
+}

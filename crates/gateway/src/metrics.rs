@@ -1,0 +1,351 @@
+//! What a node counts. Counters on the hot path are plain atomics, read when somebody asks; labels that come from
+//! outside (tenants, event types) are capped, or any publisher could fill the node's memory and its monitoring's. How
+//! they are told to Prometheus stands in [`crate::exporter`].
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use fanfare_core::Pushed;
+use fanfare_core::admission::LimitReached;
+use fanfare_protocol::{EnvelopeError, TopicKey};
+use hyper::StatusCode;
+use opentelemetry::metrics::Histogram;
+use parking_lot::Mutex;
+
+use crate::connection::End;
+use crate::log_limit::LogLimit;
+
+/// The label of all that a cap leaves out.
+pub const OTHER: &str = "other";
+
+/// A node's counters.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Upgrades that were answered with an HTTP status instead.
+    pub upgrades_refused: Count,
+    /// Upgrades that became connections.
+    pub connections_opened: Count,
+    /// Connections that ended, by close code; 1006 for those that just went.
+    pub connections_ended: Labelled<u16>,
+    /// Bytes from clients, frames' headers included.
+    pub bytes_in: Count,
+    /// Bytes to clients, frames' headers included.
+    pub bytes_out: Count,
+    /// Messages from clients.
+    pub frames_in: Count,
+    /// Frames that were refused because a client sent too many.
+    pub rate_limited: Count,
+    /// How often a limit was reached, by its setting. [`Metrics::overflowed`] stands apart.
+    pub limits_reached: Labelled<&'static str>,
+    /// Events handed to clients, once for each client.
+    pub deliveries: Count,
+    /// Clients that were closed because their outbox overflowed.
+    pub overflowed: Count,
+    /// Gap notices sent.
+    pub gaps: Count,
+    /// Topics on the node, those included that nobody is subscribed to any more.
+    pub topics: Count,
+    /// Subscriptions of all connections together.
+    pub subscriptions: Count,
+    /// Valid events from the backplane, by type.
+    pub events_in: Capped,
+    /// Bytes of valid events from the backplane.
+    pub event_bytes_in: Count,
+    /// Events that reach nobody because they are not valid, by reason and tenant.
+    pub events_invalid: CappedPairs,
+    /// Events that the HTTP API published.
+    pub published_http: Count,
+    /// Events that clients published.
+    pub published_client: Count,
+    /// Requests to the HTTP API, by status.
+    pub api_requests: Labelled<u16>,
+    /// From the backplane to the last client's socket or outbox, in seconds; set by who exports it.
+    pub fan_out_seconds: OnceLock<Histogram<f64>>,
+    invalid_log: LogLimit<&'static str>,
+}
+
+/// A number, changed by one instruction.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+/// Counters by a label of which there are few, for what happens rarely.
+#[derive(Debug)]
+pub struct Labelled<L>(Mutex<HashMap<L, u64>>);
+
+/// Counters by a label that comes from outside: at most so many labels, the rest are counted as [`OTHER`].
+#[derive(Debug)]
+pub struct Capped {
+    counts: Mutex<HashMap<Box<str>, u64>>,
+    labels_max: usize,
+    other: Count,
+}
+
+/// Counters by a label of which there are few and one that comes from outside: at most so many pairs, the rest are
+/// counted by the first label, with [`OTHER`] as the second.
+#[derive(Debug)]
+pub struct CappedPairs {
+    counts: Mutex<HashMap<(&'static str, Box<str>), u64>>,
+    pairs_max: usize,
+}
+
+/// How an event came to be published by this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// The HTTP API.
+    Http,
+    /// A client's `publish`.
+    Client,
+}
+
+impl Count {
+    /// Its value.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    fn subtract(&self, count: u64) {
+        self.0.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+}
+
+impl<L> Default for Labelled<L> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<L: Hash + Eq + Copy> Labelled<L> {
+    fn add(&self, label: L, count: u64) {
+        *self.0.lock().entry(label).or_default() += count;
+    }
+
+    /// All labels and their counts.
+    pub fn read(&self) -> HashMap<L, u64> {
+        self.0.lock().clone()
+    }
+}
+
+impl Capped {
+    fn new(labels_max: usize) -> Self {
+        Self { counts: Mutex::default(), labels_max, other: Count::default() }
+    }
+
+    fn add(&self, label: &str) {
+        let mut counts = self.counts.lock();
+        if let Some(count) = counts.get_mut(label) {
+            *count += 1;
+        } else if counts.len() < self.labels_max && label != OTHER {
+            counts.insert(label.into(), 1);
+        } else {
+            self.other.add(1);
+        }
+    }
+
+    /// Calls `each` with every label and its count, the one of what the cap left out included when there is any.
+    pub fn read(&self, mut each: impl FnMut(&str, u64)) {
+        self.counts.lock().iter().for_each(|(label, &count)| each(label, count));
+        if self.other.get() > 0 {
+            each(OTHER, self.other.get());
+        }
+    }
+
+    /// Of all labels together.
+    pub fn total(&self) -> u64 {
+        let mut total = 0;
+        self.read(|_, count| total += count);
+        total
+    }
+}
+
+impl CappedPairs {
+    fn new(pairs_max: usize) -> Self {
+        Self { counts: Mutex::default(), pairs_max }
+    }
+
+    fn add(&self, first: &'static str, second: &str) {
+        let mut counts = self.counts.lock();
+        let key = (first, Box::from(second));
+        let fits = counts.len() < self.pairs_max || counts.contains_key(&key);
+        let key = if fits { key } else { (first, Box::from(OTHER)) };
+        *counts.entry(key).or_default() += 1;
+    }
+
+    /// Calls `each` with every pair and its count.
+    pub fn read(&self, mut each: impl FnMut(&'static str, &str, u64)) {
+        self.counts.lock().iter().for_each(|((first, second), &count)| each(first, second, count));
+    }
+
+    /// Of all pairs together.
+    pub fn total(&self) -> u64 {
+        self.counts.lock().values().sum()
+    }
+}
+
+impl Metrics {
+    /// All at 0. `tenants_max`, `types_max`: how many labels of each kind are kept apart.
+    pub fn new(tenants_max: usize, types_max: usize) -> Self {
+        Self {
+            upgrades_refused: Count::default(),
+            connections_opened: Count::default(),
+            connections_ended: Labelled::default(),
+            bytes_in: Count::default(),
+            bytes_out: Count::default(),
+            frames_in: Count::default(),
+            rate_limited: Count::default(),
+            limits_reached: Labelled::default(),
+            deliveries: Count::default(),
+            overflowed: Count::default(),
+            gaps: Count::default(),
+            topics: Count::default(),
+            subscriptions: Count::default(),
+            events_in: Capped::new(types_max),
+            event_bytes_in: Count::default(),
+            events_invalid: CappedPairs::new(tenants_max),
+            published_http: Count::default(),
+            published_client: Count::default(),
+            api_requests: Labelled::default(),
+            fan_out_seconds: OnceLock::new(),
+            invalid_log: LogLimit::default(),
+        }
+    }
+
+    pub(crate) fn upgrade_refused(&self) {
+        self.upgrades_refused.add(1);
+    }
+
+    pub(crate) fn connection_opened(&self) {
+        self.connections_opened.add(1);
+    }
+
+    pub(crate) fn connection_ended(&self, end: End) {
+        self.connections_ended.add(end.code(), 1);
+    }
+
+    pub(crate) fn heard(&self, bytes: u64) {
+        self.bytes_in.add(bytes);
+    }
+
+    pub(crate) fn frame_in(&self) {
+        self.frames_in.add(1);
+    }
+
+    pub(crate) fn rate_limited(&self) {
+        self.rate_limited.add(1);
+    }
+
+    pub(crate) fn limit_reached(&self, setting: &'static str, times: u64) {
+        self.limits_reached.add(setting, times);
+    }
+
+    /// Counts a refused place, and hands the refusal on.
+    pub(crate) fn refused_place(&self, reached: LimitReached) -> LimitReached {
+        self.limit_reached(reached.setting, 1);
+        reached
+    }
+
+    pub(crate) fn delivered(&self, deliveries: u64, written_bytes: u64) {
+        self.deliveries.add(deliveries);
+        self.bytes_out.add(written_bytes);
+    }
+
+    /// Counts what an answer came to.
+    pub(crate) fn answered(&self, pushed: Pushed) {
+        if let Pushed::Written(bytes) | Pushed::Waiting(bytes) = pushed {
+            self.bytes_out.add(bytes as u64);
+        }
+    }
+
+    pub(crate) fn overflowed(&self, clients: u64) {
+        self.overflowed.add(clients);
+    }
+
+    pub(crate) fn gap(&self) {
+        self.gaps.add(1);
+    }
+
+    pub(crate) fn topics(&self, count: usize) {
+        self.topics.set(count as u64);
+    }
+
+    pub(crate) fn subscribed(&self, subscriptions: usize) {
+        self.subscriptions.add(subscriptions as u64);
+    }
+
+    pub(crate) fn unsubscribed(&self, subscriptions: usize) {
+        self.subscriptions.subtract(subscriptions as u64);
+    }
+
+    pub(crate) fn event_in(&self, event_type: &str, bytes: usize) {
+        self.event_bytes_in.add(bytes as u64);
+        self.events_in.add(event_type);
+    }
+
+    pub(crate) fn event_invalid(&self, key: &TopicKey, error: &EnvelopeError) {
+        let reason = error.reason();
+        self.events_invalid.add(reason, key.tenant());
+        if let Some(suppressed) = self.invalid_log.pass(reason) {
+            tracing::warn!(key = key.as_str(), reason, %error, suppressed, "an event is not valid and reaches nobody");
+        }
+    }
+
+    pub(crate) fn published(&self, via: Via) {
+        match via {
+            Via::Http => self.published_http.add(1),
+            Via::Client => self.published_client.add(1),
+        }
+    }
+
+    pub(crate) fn api_answered(&self, status: StatusCode) {
+        self.api_requests.add(status.as_u16(), 1);
+    }
+
+    pub(crate) fn fan_out(&self, took: Duration) {
+        if let Some(histogram) = self.fan_out_seconds.get() {
+            histogram.record(took.as_secs_f64(), &[]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_beyond_the_cap_are_counted_together() {
+        let capped = Capped::new(2);
+        for label in ["a", "b", "c", "a", "d", OTHER] {
+            capped.add(label);
+        }
+        let mut counts = Vec::new();
+        capped.read(|label, count| counts.push((label.to_owned(), count)));
+        counts.sort();
+        let expected = [("a", 2), ("b", 1), (OTHER, 3)].map(|(label, count)| (label.to_owned(), count));
+        assert_eq!(counts, expected);
+        assert_eq!(capped.total(), 6);
+    }
+
+    #[test]
+    fn a_reason_is_kept_where_its_tenant_is_not() {
+        let pairs = CappedPairs::new(1);
+        for (reason, tenant) in [("empty", "acme"), ("empty", "globex"), ("too_deep", "acme"), ("empty", "acme")] {
+            pairs.add(reason, tenant);
+        }
+        let mut counts = Vec::new();
+        pairs.read(|reason, tenant, count| counts.push((reason, tenant.to_owned(), count)));
+        counts.sort();
+        let expected = [("empty", "acme", 2), ("empty", OTHER, 1), ("too_deep", OTHER, 1)];
+        assert_eq!(counts, expected.map(|(reason, tenant, count)| (reason, tenant.to_owned(), count)));
+        assert_eq!(pairs.total(), 4);
+    }
+}

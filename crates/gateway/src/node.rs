@@ -1,0 +1,209 @@
+//! What the parts of one node share, and how they are put together. Deliberately no listener: see [`crate::serve`].
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use fanfare_backplane::{Backplane, Inbox};
+use fanfare_core::admission::{Admission, AdmissionLimits, Place};
+use fanfare_core::rate::FrameRate;
+use fanfare_core::{Budget, Outbox, Session, SessionId};
+use fanfare_protocol::Codec;
+use tokio::sync::mpsc;
+
+use crate::auth::Verifier;
+use crate::client::{Client, Credentials};
+use crate::clock::Clock;
+use crate::connection::{Connection, End};
+use crate::connection_name::ConnectionNames;
+use crate::critical;
+use crate::heartbeat::Heartbeat;
+use crate::hub::{self, Hub, HubConfig};
+use crate::lifecycle::Lifecycle;
+use crate::metrics::Metrics;
+use crate::refusal::{Refusal, Refused};
+use crate::sessions::Sessions;
+use crate::shard::{self, Shard};
+use crate::socket::Socket;
+
+/// The settings of what a node does with its clients.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// Connections.
+    pub admission: AdmissionLimits,
+    /// Subscriptions of one connection, its own topics included.
+    pub subscriptions_max: usize,
+    /// Frames of one connection.
+    pub frame_rate: FrameRate,
+    /// A client's message, in bytes.
+    pub message_bytes_max: usize,
+    /// An envelope, in bytes.
+    pub event_bytes_max: usize,
+    /// What may wait for one client, in bytes.
+    pub outbox_bytes_max: usize,
+    /// What may wait for all clients together, in bytes.
+    pub outbox_node_bytes_max: usize,
+    /// Silence before a ping.
+    pub ping_ms: u64,
+    /// Until the first token.
+    pub auth_timeout_ms: u64,
+    /// After a token's expiry.
+    pub token_expiry_grace_ms: u64,
+    /// For the farewell to reach the client.
+    pub close_timeout: Duration,
+    /// Whether a connection is on its own `user:` topic.
+    pub own_user_topic: bool,
+    /// How long a topic outlives its last subscriber.
+    pub unsubscribe_delay_ms: u64,
+    /// How far gap notices are spread.
+    pub gap_spread_ms: u64,
+    /// Shards: tasks that write to clients.
+    pub shards: usize,
+}
+
+/// One node.
+pub struct Node {
+    /// Its id, for people.
+    pub id: Arc<str>,
+    /// Its settings.
+    pub config: NodeConfig,
+    /// Its clock.
+    pub clock: Arc<Clock>,
+    /// The queue to its hub.
+    pub hub: mpsc::Sender<hub::Command>,
+    /// Where events come from and go to.
+    pub backplane: Backplane,
+    /// How many connections there may be.
+    pub admission: Arc<Admission>,
+    /// Of all outboxes together.
+    pub budget: Arc<Budget>,
+    /// All sessions.
+    pub sessions: Arc<Sessions>,
+    /// What watches over them.
+    pub heartbeat: Arc<Heartbeat>,
+    /// What they are called.
+    pub names: Arc<ConnectionNames>,
+    /// Who may connect.
+    pub verifier: Verifier,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Whether it takes clients.
+    pub lifecycle: Lifecycle,
+    next_session: AtomicU64,
+}
+
+impl Node {
+    /// Puts a node together and starts its tasks.
+    pub fn start(
+        id: &str,
+        config: NodeConfig,
+        (backplane, inbox): (Backplane, Inbox),
+        verifier: Verifier,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
+        let clock = Arc::new(Clock::start());
+        let budget = Arc::new(Budget::new(config.outbox_node_bytes_max));
+        let sessions = Arc::new(Sessions::default());
+        let names = Arc::new(ConnectionNames::new());
+        let around = shard::Around {
+            clock: Arc::clone(&clock),
+            metrics: Arc::clone(&metrics),
+            sessions: Arc::clone(&sessions),
+            budget: Arc::clone(&budget),
+            gap_spread_ms: config.gap_spread_ms,
+        };
+        let (shards, tasks): (Vec<_>, Vec<_>) = (0..config.shards).map(|_| Shard::new(around.clone())).unzip();
+        for shard in tasks {
+            critical::spawn("shard", shard.run());
+        }
+        let hub_config = HubConfig {
+            event_bytes_max: config.event_bytes_max,
+            batch_bytes_max: config.outbox_bytes_max / 4,
+            unsubscribe_delay_ms: config.unsubscribe_delay_ms,
+        };
+        let around = hub::Around {
+            backplane: backplane.clone(),
+            inbox,
+            shards,
+            clock: Arc::clone(&clock),
+            metrics: Arc::clone(&metrics),
+            names: Arc::clone(&names),
+        };
+        let (hub, task) = Hub::new(hub_config, around);
+        critical::spawn("hub", task.run());
+        let heartbeat = Arc::new(Heartbeat::new(config.ping_ms, clock.now()));
+        let watching = Arc::clone(&heartbeat);
+        let (watched, time) = (Arc::clone(&sessions), Arc::clone(&clock));
+        critical::spawn("heartbeat", async move { watching.run(watched, time).await });
+        Arc::new(Self {
+            id: id.into(),
+            admission: Admission::new(config.admission),
+            config,
+            clock,
+            hub,
+            backplane,
+            budget,
+            sessions,
+            heartbeat,
+            names,
+            verifier,
+            metrics,
+            lifecycle: Lifecycle::default(),
+            next_session: AtomicU64::new(1),
+        })
+    }
+
+    /// A session for a socket that has been upgraded.
+    pub fn session(&self, socket: &Socket, codec: Codec) -> Arc<Session> {
+        let id = SessionId(self.next_session.fetch_add(1, Ordering::Relaxed));
+        let outbox = Outbox::new(socket.wire(), codec, self.config.outbox_bytes_max, Arc::clone(&self.budget));
+        Arc::new(Session::new(id, outbox, self.config.ping_ms, self.clock.now()))
+    }
+
+    /// Serves one client from the upgrade to its end. `admitted` is what the upgrade found out about it, or why it can't
+    /// stay: then it is told so first.
+    pub async fn client(
+        self: Arc<Self>,
+        socket: Socket,
+        codec: Codec,
+        address: IpAddr,
+        admitted: Result<(Place, Credentials), Refusal>,
+    ) {
+        let session = self.session(&socket, codec);
+        self.metrics.connection_opened();
+        let _listed = self.sessions.list(&session);
+        let client = admitted
+            .map_err(|refusal| refusal.farewell(&session))
+            .map(|(place, credentials)| Client::new(&self, &session, credentials, place));
+        let end = match client {
+            Ok((client, busy)) => {
+                let connection = Connection::new(socket, session, client, busy);
+                let (client, busy, end) = connection.run(self.config.close_timeout).await;
+                log_end(&client, address, end);
+                client.leave(busy).await;
+                end
+            }
+            Err(farewell) => {
+                tracing::debug!(code = farewell.code.as_u16(), reason = farewell.reason, "connection refused");
+                session.close(&farewell);
+                let refused = Connection::new(socket, session, Refused, None);
+                let (_, _, end) = refused.run(self.config.close_timeout).await;
+                end
+            }
+        };
+        self.metrics.connection_ended(end);
+    }
+}
+
+/// A line for each connection, at debug: at info there is a summary.
+fn log_end(client: &Client, address: IpAddr, end: End) {
+    let principal = client.principal();
+    tracing::debug!(
+        %address,
+        tenant = principal.map(|principal| principal.tenant.as_str()),
+        user = principal.map(|principal| &*principal.user),
+        code = end.code(),
+        "connection ended"
+    );
+}

@@ -1,0 +1,205 @@
+//! `fanfare serve`: a configuration becomes a running node, and a signal ends it.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use fanfare_backplane::{Backplane, Inbox, InboxLimits};
+use fanfare_core::admission::AdmissionLimits;
+use fanfare_core::rate::FrameRate;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_rustls::TlsAcceptor;
+
+use crate::admin::Admin;
+use crate::api::Api;
+use crate::api_keys::ApiKeys;
+use crate::auth::Verifier;
+use crate::config::{BackplaneConfig, Config, TlsConfig};
+use crate::dev::Dev;
+use crate::exporter::Exporter;
+use crate::http_port::HttpPort;
+use crate::lifecycle::Phase;
+use crate::listener::{self, ListenerConfig};
+use crate::metrics::Metrics;
+use crate::node::{Node, NodeConfig};
+use crate::readiness::Readiness;
+use crate::routes::Routes;
+use crate::watched_file::WatchedFile;
+use crate::{drain, open_files, summary, tls};
+
+/// Runs a node until a signal ends it.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let connections_max = connections_max(config.limits.connections_max as usize);
+    let clients = listener::bind(config.network.listen, config.limits.listen_backlog)?;
+    let admin = listener::bind(config.network.admin_listen, config.limits.listen_backlog)?;
+    let api = config.network.api_listen.map(|api| listener::bind(api, config.limits.listen_backlog)).transpose()?;
+    let tls = match &config.network.tls {
+        Some(files) => Some(tls_acceptor(files, config.reload_interval).await?),
+        None => None,
+    };
+    let api_keys = ApiKeys::new(&config.api_keys, config.reload_interval).await?;
+    let verifier = Verifier::new(&config.auth, config.reload_interval).await?;
+    let metrics = Arc::new(Metrics::new(config.metrics.tenants_max, config.metrics.types_max));
+    let backplane = backplane(&config.backplane);
+    let node = Node::start(&config.node_id, node_config(&config, connections_max), backplane, verifier, metrics);
+    let listen = clients.local_addr()?;
+    tracing::info!(node = &*node.id, %listen, connections_max, tls = tls.is_some(), "serving clients");
+    let api_listen = serve_inside(&node, &config, api_keys, (admin, api))?;
+    if let Some(interval) = config.log.summary_interval {
+        tokio::spawn(summary::run(Arc::clone(&node), interval));
+    }
+    let dev = config.dev.then(|| Dev::new(&config, api_listen)).transpose()?;
+    if let Some(dev) = &dev {
+        dev.announce(listen);
+    }
+
+    let trusted_proxies: Arc<[_]> = config.network.trusted_proxies.clone().into();
+    let routes = Arc::new(Routes {
+        node: Arc::clone(&node),
+        origins: config.network.allowed_origins.clone(),
+        trusted_proxies: Arc::clone(&trusted_proxies),
+        dev,
+    });
+    let listener_config = ListenerConfig {
+        accept_per_s: NonZeroU32::new(config.limits.accept_per_s).unwrap_or(NonZeroU32::MIN),
+        header_timeout: config.limits.header_timeout,
+        trusted_proxies,
+    };
+    let accepting = tokio::spawn(listener::run(clients, listener_config, tls, routes));
+    let serving = Arc::clone(&node);
+    let closing = tokio::spawn(async move {
+        serving.lifecycle.reached(Phase::Draining).await;
+        accepting.abort();
+    });
+
+    stop_signal().await?;
+    drain::drain(&node, config.drain).await;
+    closing.await.context("the listener's end")
+}
+
+/// Serves operators and backends, on one port or on two, until the process ends. Returns where the API listens.
+fn serve_inside(
+    node: &Arc<Node>,
+    config: &Config,
+    keys: ApiKeys,
+    (admin, api): (TcpListener, Option<TcpListener>),
+) -> anyhow::Result<SocketAddr> {
+    let header_timeout = config.limits.header_timeout;
+    let metrics = config.metrics;
+    let admin_routes = Arc::new(Admin {
+        node: Arc::clone(node),
+        readiness: Readiness::watch(Arc::clone(node)),
+        exporter: Arc::new(Exporter::new(node, metrics.tenants_max, metrics.types_max)?),
+    });
+    let api_routes = Arc::new(Api { node: Arc::clone(node), keys, body_timeout: header_timeout });
+    let admin_listen = admin.local_addr()?;
+    tracing::info!(listen = %admin_listen, "serving operators");
+    let mut admin_port = HttpPort { admin: Some(admin_routes), api: None };
+    let api_listen = match api {
+        None => {
+            admin_port.api = Some(api_routes);
+            admin_listen
+        }
+        Some(listener) => {
+            let listen = listener.local_addr()?;
+            tracing::info!(%listen, "serving backends");
+            let port = HttpPort { admin: None, api: Some(api_routes) };
+            tokio::spawn(port.run(listener, header_timeout));
+            listen
+        }
+    };
+    tokio::spawn(admin_port.run(admin, header_timeout));
+    Ok(api_listen)
+}
+
+/// SIGTERM is Kubernetes's, SIGINT a person's. A second one ends the process at once.
+async fn stop_signal() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::warn!("second signal: stopping at once");
+        std::process::exit(1);
+    });
+    Ok(())
+}
+
+/// Raises the limit on open files, and lowers the limit on connections to what fits under it.
+fn connections_max(wanted: usize) -> usize {
+    match open_files::raise() {
+        Ok(raised) => tracing::info!(before = raised.before, after = raised.after, "limit on open files"),
+        Err(error) => tracing::warn!(%error, limit = open_files::current(), "cannot raise the limit on open files"),
+    }
+    let fitting = open_files::clamp_connections(wanted, open_files::current());
+    if fitting < wanted {
+        tracing::warn!(connections_max = wanted, clamped_to = fitting, "more connections than open files allow");
+    }
+    fitting
+}
+
+fn backplane(config: &BackplaneConfig) -> (Backplane, Inbox) {
+    match config {
+        BackplaneConfig::Memory => Backplane::memory(InboxLimits::default()),
+        BackplaneConfig::Redis(redis) => Backplane::redis((**redis).clone()),
+    }
+}
+
+/// Native TLS; a renewed certificate serves new connections without a restart.
+async fn tls_acceptor(files: &TlsConfig, reload_interval: Duration) -> anyhow::Result<TlsAcceptor> {
+    let paths = vec![files.certificate_file.clone(), files.key_file.clone()];
+    let parse = |files: &[Vec<u8>]| match files {
+        [certificate, key] => tls::load(certificate, key),
+        _ => Err(tls::TlsError::UnusableKey),
+    };
+    let certified = WatchedFile::spawn(paths, reload_interval, parse).await?;
+    Ok(TlsAcceptor::from(tls::server_config(move || certified.load())))
+}
+
+fn node_config(config: &Config, connections_max: usize) -> NodeConfig {
+    let limits = &config.limits;
+    let at_least_1 = |count| NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
+    let or_none = |limit: Option<u32>| limit.map_or(0, |limit| limit as usize);
+    NodeConfig {
+        admission: AdmissionLimits {
+            node: connections_max,
+            tenant: or_none(limits.connections_per_tenant_max),
+            user: or_none(limits.connections_per_user_max),
+            address: or_none(limits.connections_per_address_max),
+            unauthenticated: or_none(limits.unauthenticated_per_address_max),
+        },
+        subscriptions_max: limits.subscriptions_per_connection_max as usize,
+        frame_rate: FrameRate {
+            per_minute: at_least_1(limits.frames_per_minute),
+            burst: at_least_1(limits.frames_burst),
+        },
+        message_bytes_max: limits.message_bytes_max,
+        event_bytes_max: limits.event_bytes_max,
+        outbox_bytes_max: config.outbox.bytes_max,
+        outbox_node_bytes_max: config.outbox.node_bytes_max,
+        ping_ms: millis(config.ping_interval),
+        auth_timeout_ms: millis(limits.auth_timeout),
+        token_expiry_grace_ms: millis(config.auth.expiry_grace),
+        close_timeout: limits.close_timeout,
+        own_user_topic: config.auth.own_user_topic,
+        unsubscribe_delay_ms: millis(config.unsubscribe_delay),
+        gap_spread_ms: millis(config.gap_spread),
+        shards: config.workers,
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

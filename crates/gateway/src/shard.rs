@@ -1,0 +1,243 @@
+//! One task that owns the subscriber lists of its share of the connections and writes events to them. Everything that
+//! changes a list comes through its queue, so a `subscribed` is ordered against events without a lock.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use fanfare_core::gaps::Gaps;
+use fanfare_core::{Batch, Flush, Pushed, Registry, Session, TopicId, frame};
+use fanfare_protocol::{GapReason, Lost, ServerFrame, TopicKey};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+use crate::sessions::Sessions;
+use fanfare_core::Budget;
+
+/// Commands that may wait for a shard. The hub waits when there are more, and with it the backplane: while a shard is
+/// busy, events gather in the inbox and travel on together. With room for more commands each event would become a batch,
+/// and a write, of its own.
+const QUEUE_MAX: usize = 1;
+
+/// After so many deliveries the connections' own tasks get their turn.
+const DELIVERIES_A_TURN: usize = 64;
+
+/// How often gap notices that are due are sent.
+const GAP_TICK: Duration = Duration::from_millis(20);
+
+/// What the hub tells a shard.
+#[derive(Debug)]
+pub enum Command {
+    /// Events that arrived together, a batch for each topic.
+    Deliver {
+        /// At most one for each topic.
+        batches: Arc<Vec<Arc<Batch>>>,
+        /// When the oldest of them came from the backplane.
+        received: Instant,
+    },
+    /// A session's subscriptions stand.
+    Add {
+        /// Whose.
+        session: Arc<Session>,
+        /// Which.
+        topics: Vec<(TopicId, TopicKey)>,
+        /// What the client is told first.
+        answer: Bytes,
+        /// Told when it is done.
+        done: oneshot::Sender<()>,
+    },
+    /// A session's subscriptions end.
+    Remove {
+        /// Whose.
+        session: Arc<Session>,
+        /// Which.
+        topics: Vec<TopicId>,
+        /// What the client is told after the last event; empty when it has gone.
+        answer: Bytes,
+    },
+    /// Ephemeral events of these topics may have been missed.
+    Gap(Arc<Vec<TopicId>>),
+}
+
+/// A shard's task before it runs.
+pub struct Shard {
+    commands: mpsc::Receiver<Command>,
+    registry: Registry,
+    gaps: Gaps,
+    around: Around,
+}
+
+/// What all shards share.
+#[derive(Clone)]
+pub struct Around {
+    /// The node's clock.
+    pub clock: Arc<Clock>,
+    /// Where deliveries are counted.
+    pub metrics: Arc<Metrics>,
+    /// All sessions, of which some are closed when the budget is passed.
+    pub sessions: Arc<Sessions>,
+    /// Of all outboxes together.
+    pub budget: Arc<Budget>,
+    /// How far gap notices are spread.
+    pub gap_spread_ms: u64,
+}
+
+/// What one pass over the subscribers did.
+#[derive(Default)]
+struct Tally {
+    deliveries: u64,
+    written_bytes: u64,
+    overflowed: u64,
+    since_yield: usize,
+}
+
+impl Shard {
+    /// A shard and the queue to it.
+    pub fn new(around: Around) -> (mpsc::Sender<Command>, Self) {
+        let (sender, commands) = mpsc::channel(QUEUE_MAX);
+        (sender, Self { commands, registry: Registry::default(), gaps: Gaps::default(), around })
+    }
+
+    /// Runs until the hub is gone.
+    pub async fn run(mut self) {
+        let mut gap_ticks = tokio::time::interval(GAP_TICK);
+        loop {
+            tokio::select! {
+                biased;
+                command = self.commands.recv() => match command {
+                    Some(command) => self.handle(command).await,
+                    None => return,
+                },
+                _ = gap_ticks.tick(), if !self.gaps.is_empty() => self.tell_gaps(),
+            }
+        }
+    }
+
+    async fn handle(&mut self, command: Command) {
+        let now = self.around.clock.now();
+        match command {
+            Command::Deliver { batches, received } => {
+                self.deliver(&batches).await;
+                self.around.metrics.fan_out(received.elapsed());
+            }
+            Command::Add { session, topics, answer, done } => {
+                self.around.metrics.answered(session.send_bytes(answer, now));
+                for (topic, name) in &topics {
+                    let before = self.registry.count(*topic);
+                    self.registry.add(*topic, name, &session);
+                    self.around.metrics.subscribed(self.registry.count(*topic) - before);
+                }
+                // The connection may have gone meanwhile; it takes back what it finds here.
+                let _ = done.send(());
+            }
+            Command::Remove { session, topics, answer } => {
+                for topic in topics {
+                    let before = self.registry.count(topic);
+                    self.registry.remove(topic, session.id());
+                    self.around.metrics.unsubscribed(before - self.registry.count(topic));
+                }
+                if !answer.is_empty() {
+                    self.around.metrics.answered(session.send_bytes(answer, now));
+                }
+            }
+            Command::Gap(topics) => {
+                for &topic in topics.iter() {
+                    let Some(name) = self.registry.name(topic) else { continue };
+                    for session in self.registry.sessions(topic) {
+                        self.gaps.owe(session, (topic, name), now, self.around.gap_spread_ms);
+                    }
+                }
+            }
+        }
+    }
+
+    /// One topic: each subscriber is written to at once. Several: each takes all its events first and is written to once.
+    async fn deliver(&self, batches: &[Arc<Batch>]) {
+        let mut tally = Tally::default();
+        let mut dirty = Vec::new();
+        let flush = if batches.len() == 1 { Flush::Now } else { Flush::Later };
+        for batch in batches {
+            let mut turn = self.around.clock.now();
+            for session in self.registry.sessions(batch.topic()) {
+                let pushed = session.deliver(batch, flush, turn);
+                tally.deliveries += batch.len() as u64;
+                tally.count(pushed);
+                if flush == Flush::Later {
+                    if session.mark_dirty() {
+                        dirty.push(Arc::clone(session));
+                    }
+                } else if tally.is_turn_over() {
+                    tokio::task::yield_now().await;
+                    turn = self.around.clock.now();
+                }
+            }
+        }
+        let mut turn = self.around.clock.now();
+        for session in dirty {
+            tally.count(session.flush(turn));
+            if tally.is_turn_over() {
+                tokio::task::yield_now().await;
+                turn = self.around.clock.now();
+            }
+        }
+        self.around.metrics.delivered(tally.deliveries, tally.written_bytes);
+        self.around.metrics.overflowed(tally.overflowed);
+        if self.around.budget.excess_bytes() > 0 {
+            let closed = self.around.sessions.shed(&self.around.budget);
+            self.around.metrics.limit_reached("outbox_node_bytes_max", closed as u64);
+            tracing::warn!(
+                closed,
+                "outboxes of all clients together are full: the largest were closed (outbox_node_bytes_max)"
+            );
+        }
+    }
+
+    fn tell_gaps(&mut self) {
+        let now = self.around.clock.now();
+        while let Some(owed) = self.gaps.next_due(now) {
+            let codec = owed.session.codec();
+            let mut told = Vec::new();
+            for (topic, name) in &owed.topics {
+                // It may have unsubscribed while the notice waited.
+                let subscribed = self.registry.contains(*topic, owed.session.id());
+                if subscribed && self.registry.name(*topic) == Some(name) {
+                    frame::put_message(&mut told, codec, &gap(name).encode(codec));
+                    self.around.metrics.gap();
+                }
+            }
+            if !told.is_empty() {
+                self.around.metrics.answered(owed.session.send_bytes(told.into(), now));
+            }
+        }
+    }
+}
+
+impl Tally {
+    fn count(&mut self, pushed: Pushed) {
+        match pushed {
+            Pushed::Written(bytes) | Pushed::Waiting(bytes) => self.written_bytes += bytes as u64,
+            Pushed::Overflowed => self.overflowed += 1,
+            Pushed::Closed => {}
+        }
+    }
+
+    fn is_turn_over(&mut self) -> bool {
+        self.since_yield += 1;
+        if self.since_yield < DELIVERIES_A_TURN {
+            return false;
+        }
+        self.since_yield = 0;
+        true
+    }
+}
+
+fn gap(name: &TopicKey) -> ServerFrame<'_> {
+    ServerFrame::Gap {
+        topic: name.topic(),
+        lost: Lost::Ephemeral,
+        reason: GapReason::Backplane,
+        since: None,
+        position: None,
+    }
+}

@@ -1,0 +1,10 @@
+//! The command line as its users meet it: the binary is run, and what it prints is compared.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod configuration;
+mod fanfare;
+mod publish;
+mod redis;
+mod tail;
+mod token;

@@ -1,0 +1,16 @@
+//! Stories of clients at a node's sockets: bytes in, bytes out. Deliberately without Redis, whose stories are told apart.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod auth;
+mod fan_out;
+mod frames;
+mod heartbeat;
+mod isolation;
+mod limits;
+mod proxies_tls;
+mod tokens;
+mod websocket;

@@ -1,0 +1,339 @@
+//! Redis goes and comes back, in every way it can. Clients stay, learn what can't be done meanwhile, and are told of what
+//! they may have missed, once.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::{Client, Node, RedisProcess, token, until};
+use crate::{
+    EVENT, count, event, frame, publish, subscriber, subscribers, try_publish, try_subscribe, two_nodes, until_status,
+    welcomed,
+};
+
+/// Gaps are told at once, so that a test doesn't wait.
+const AT_ONCE: (&str, &str) = ("FANFARE_GAP_SPREAD_MS", "0");
+
+/// A Redis that hangs is noticed quickly.
+const HASTY: (&str, &str) = ("FANFARE_REDIS_RESPONSE_TIMEOUT_MS", "400");
+
+/// All gap notices of a node.
+const GAPS: &str = "fanfare_gaps_sent_total";
+
+const AWAY: &str = "the backplane is away: try again later";
+
+fn refused(id: u64, topic: &str, code: &str, message: &str) -> Value {
+    json!({ "op": "error", "id": id, "topic": topic, "code": code, "message": message })
+}
+
+/// The next messages are one gap for each of these topics, in any order.
+async fn expect_gaps(client: &mut Client, topics: &[&str]) {
+    let mut expected = topics.to_vec();
+    while !expected.is_empty() {
+        let gap = client.message().await;
+        let topic = gap["topic"].as_str().unwrap_or_else(|| panic!("{gap}")).to_owned();
+        let expected_gap = json!({ "op": "gap", "topic": topic, "lost": "ephemeral", "reason": "backplane" });
+        assert_eq!(gap, expected_gap);
+        assert!(expected.contains(&topic.as_str()), "one gap too many: {gap}");
+        expected.retain(|expected| *expected != topic);
+    }
+}
+
+/// Events flow to a client of `acme`, and nothing else is on its way to it.
+async fn expect_flow(redis: &RedisProcess, client: &mut Client, topic: &str) {
+    publish(redis, &format!("fanfare:acme:{topic}"), EVENT);
+    assert_eq!(client.text().await, frame(topic, EVENT));
+}
+
+/// What a client can't do while Redis is away, and that it is told so.
+async fn expect_unavailable(node: &Node, client: &mut Client) {
+    assert_eq!(try_subscribe(client, "channel:new").await, refused(8, "channel:new", "unavailable", AWAY));
+    assert_eq!(try_publish(client, "channel:new").await, refused(9, "channel:new", "unavailable", AWAY));
+    let reply = node.publish("acme", "channel:new", EVENT).await;
+    assert_eq!((reply.status, reply.code()), (503, "unavailable".to_owned()));
+    assert_eq!(reply.header("retry-after"), Some("1"));
+    assert_eq!(reply.json()["detail"], "the backplane is away");
+}
+
+#[tokio::test]
+async fn a_node_starts_without_redis_and_comes_up_when_redis_does() {
+    let mut redis = RedisProcess::not_started(&[]);
+    let node = Node::start_unready_on(&redis.url(), &[AT_ONCE]).await;
+    let refusal = "connection refused: is Redis running there, and is the port right?";
+    let expected = format!("not connected to the backplane yet: {}: {refusal}", redis.url());
+    until("the reason is known", async || node.get("/readyz").await.json()["reason"] == expected).await;
+    // Before the first connection a balancer keeps away, too.
+    for path in ["/readyz", "/readyz/node"] {
+        let reply = node.get(path).await;
+        assert_eq!((reply.status, reply.json()), (503, json!({ "status": "not_ready", "reason": expected })));
+    }
+    assert_eq!(node.get("/healthz").await.status, 200);
+    let (mut client, welcome) = welcomed(&node, &token("acme", "42")).await;
+    assert_eq!(
+        welcome["topics"],
+        json!([{ "topic": "tenant", "position": "0-0" }, { "topic": "user:42", "position": "0-0" }])
+    );
+    expect_unavailable(&node, &mut client).await;
+
+    redis.start_again();
+    expect_gaps(&mut client, &["tenant", "user:42"]).await;
+    until_status(&node, "/readyz", 200).await;
+    until_status(&node, "/readyz/node", 200).await;
+    expect_flow(&redis, &mut client, "tenant").await;
+    expect_flow(&redis, &mut client, "user:42").await;
+    client.subscribe("channel:new").await;
+    expect_flow(&redis, &mut client, "channel:new").await;
+    assert_eq!(count(&node, GAPS).await, "2");
+}
+
+#[tokio::test]
+async fn clients_stay_while_redis_restarts_and_each_topic_gets_one_gap() {
+    let mut redis = RedisProcess::start();
+    let [a, b] = two_nodes(&redis, &[AT_ONCE]).await;
+    let orders = "channel:orders";
+    let mut clients =
+        [subscriber(&a, &token("acme", "1"), orders).await, subscriber(&b, &token("acme", "2"), orders).await];
+    // What the first outage leaves behind by mistake would show in the second.
+    for outage in 1..=2 {
+        redis.kill();
+        for (node, client) in [&a, &b].into_iter().zip(&mut clients) {
+            let reason = until_status(node, "/readyz", 503).await;
+            assert!(reason.starts_with(&format!("the backplane is away: {}: ", redis.url())), "{reason}");
+            // An outage of Redis hits every node, and must not leave the service without any.
+            assert_eq!(node.get("/readyz/node").await.status, 200);
+            until("the node can't publish", async || node.publish("acme", "tenant", EVENT).await.status == 503).await;
+            expect_unavailable(node, client).await;
+            assert_eq!(client.subscribe(orders).await["position"], "0-0", "subscribed before, and so it stays");
+        }
+        let mut newcomer = Client::connect(&a, &token("acme", "3")).await;
+
+        redis.start_again();
+        for (client, user) in clients.iter_mut().zip(["user:1", "user:2"]) {
+            expect_gaps(client, &["tenant", user, orders]).await;
+            expect_flow(&redis, client, user).await;
+        }
+        expect_gaps(&mut newcomer, &["tenant", "user:3"]).await;
+        until_status(&a, "/readyz", 200).await;
+        until_status(&b, "/readyz", 200).await;
+        publish(&redis, "fanfare:acme:tenant", &event("back"));
+        for client in clients.iter_mut().chain([&mut newcomer]) {
+            assert_eq!(client.expect_event("tenant").await["type"], "back");
+        }
+        assert_eq!(count(&b, GAPS).await, (outage * 3).to_string());
+    }
+}
+
+#[tokio::test]
+async fn gaps_are_spread_over_time() {
+    const SPREAD: Duration = Duration::from_millis(1_500);
+    let redis = RedisProcess::start();
+    let node = Node::start_on(&redis.url(), &[("FANFARE_GAP_SPREAD_MS", "1500")]).await;
+    let mut clients = Vec::new();
+    for user in 0..30 {
+        clients.push(Client::connect(&node, &token("acme", &user.to_string())).await);
+    }
+    redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    let started = Instant::now();
+    let waiting = clients.into_iter().map(|mut client| {
+        tokio::spawn(async move {
+            let (first, second) = (client.expect("gap").await, client.expect("gap").await);
+            assert_ne!(first["topic"], second["topic"]);
+            started.elapsed()
+        })
+    });
+    let mut told = Vec::new();
+    for waiting in waiting.collect::<Vec<_>>() {
+        told.push(waiting.await.unwrap());
+    }
+    told.sort();
+    // Thirty moments at random within the spread are hardly all in one half of it.
+    let (first, last) = (told[0], told[told.len() - 1]);
+    assert!(last.checked_sub(first).unwrap() > SPREAD / 2, "{told:?}");
+    assert!(last < SPREAD + Duration::from_secs(3), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_killed_subscription_is_made_again() {
+    let redis = RedisProcess::start();
+    let node = Node::start_on(&redis.url(), &[AT_ONCE]).await;
+    let mut client = subscriber(&node, &token("acme", "1"), "channel:orders").await;
+    let mut bystander = subscriber(&node, &token("globex", "1"), "channel:news").await;
+    for kill in 1..=3 {
+        assert_eq!(redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]), "1");
+        expect_gaps(&mut client, &["tenant", "user:1", "channel:orders"]).await;
+        expect_gaps(&mut bystander, &["tenant", "user:1", "channel:news"]).await;
+        until_status(&node, "/readyz", 200).await;
+        expect_flow(&redis, &mut client, "channel:orders").await;
+        assert_eq!(count(&node, GAPS).await, (6 * kill).to_string());
+    }
+    // Whoever subscribes afterwards has missed nothing.
+    let mut late = subscriber(&node, &token("acme", "2"), "channel:orders").await;
+    expect_flow(&redis, &mut late, "channel:orders").await;
+}
+
+#[tokio::test]
+async fn a_redis_that_hangs_is_an_outage_too() {
+    let redis = RedisProcess::start();
+    let node = Node::start_on(&redis.url(), &[AT_ONCE, HASTY]).await;
+    let mut client = subscriber(&node, &token("acme", "1"), "channel:orders").await;
+    let mut other = Client::connect(&node, &token("acme", "2")).await;
+    redis.freeze();
+    // Nobody knows yet: a subscription waits for the answer that doesn't come, and is told.
+    other.send(&json!({ "op": "subscribe", "id": 8, "topic": "channel:new" })).await;
+    let mut answer = try_publish(&mut client, "channel:new").await;
+    let told = (answer["code"].take(), answer["message"].take());
+    let no_answer = "the backplane did not answer: it may have been published";
+    assert!(told == ("timeout".into(), no_answer.into()) || told == ("unavailable".into(), AWAY.into()), "{told:?}");
+    assert_eq!(other.message().await, refused(8, "channel:new", "unavailable", AWAY));
+    let hangs = "it answered nothing within 400ms: it hangs, is overloaded, or is no Redis";
+    until("the reason is known", async || {
+        node.get("/readyz").await.json()["reason"].as_str().is_some_and(|reason| reason.contains(hangs))
+    })
+    .await;
+    assert_eq!(node.get("/readyz/node").await.status, 200);
+    expect_unavailable(&node, &mut client).await;
+
+    redis.thaw();
+    expect_gaps(&mut client, &["tenant", "user:1", "channel:orders"]).await;
+    expect_gaps(&mut other, &["tenant", "user:2"]).await;
+    until_status(&node, "/readyz", 200).await;
+    expect_flow(&redis, &mut client, "channel:orders").await;
+    other.subscribe("channel:new").await;
+    expect_flow(&redis, &mut other, "channel:new").await;
+}
+
+#[tokio::test]
+async fn a_connection_that_stalls_and_goes_on_has_lost_nothing() {
+    let redis = RedisProcess::start();
+    // A stall is shorter than this.
+    let node = Node::start_on(&redis.url(), &[AT_ONCE, ("FANFARE_REDIS_RESPONSE_TIMEOUT_MS", "20000")]).await;
+    let mut client = subscriber(&node, &token("acme", "1"), "channel:orders").await;
+    redis.freeze();
+    let sent = json!({ "op": "publish", "id": 1, "topic": "channel:orders", "event": { "type": "during" } });
+    client.send(&sent).await;
+    // The node's own PINGs wait for an answer meanwhile, and it goes on serving.
+    for _ in 0..10 {
+        assert_eq!(node.get("/readyz").await.status, 200);
+        let mut newcomer = Client::connect(&node, &token("acme", "1")).await;
+        newcomer.expect_nothing().await;
+    }
+    redis.thaw();
+    let mut told = [client.message().await, client.message().await];
+    told.sort_by_key(|message| message["op"].to_string());
+    assert_eq!((&told[0]["event"]["type"], &told[1]["op"]), (&"during".into(), &"published".into()));
+    expect_flow(&redis, &mut client, "channel:orders").await;
+    assert_eq!(count(&node, GAPS).await, "0");
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_told_and_a_right_one_is_enough() {
+    let redis = RedisProcess::start_with(&["--requirepass", "hunter2-is-right"]);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("password");
+    fs::write(&file, "hunter2-is-wrong\n").unwrap();
+
+    let without = Node::start_unready_on(&redis.url(), &[]).await;
+    let needs = "it wants a password: put one into the URL (redis://user:password@…) or into the password file";
+    let wrong = "it does not accept the user name or the password: correct the URL or the password file";
+    let expected = |cause| format!("not connected to the backplane yet: {}: {cause}", redis.url());
+    until("told to give one", async || node_says(&without, &expected(needs)).await).await;
+
+    let from_file =
+        Node::start_unready_on(&redis.url(), &[("FANFARE_REDIS_PASSWORD_FILE", file.to_str().unwrap())]).await;
+    let from_url = Node::start_unready_on(&redis.url_with("", "hunter2-is-wrong"), &[]).await;
+    for node in [&from_file, &from_url] {
+        until("told that it is wrong", async || node_says(node, &expected(wrong)).await).await;
+        assert!(!node.log().contains("hunter2"), "{}", node.log());
+    }
+    // The file is read at every attempt.
+    fs::write(&file, "hunter2-is-right\n").unwrap();
+    until_status(&from_file, "/readyz", 200).await;
+    let right = Node::start_on(&redis.url_with("", "hunter2-is-right"), &[]).await;
+    let mut clients = [
+        subscriber(&from_file, &token("acme", "1"), "channel:orders").await,
+        subscriber(&right, &token("acme", "2"), "channel:orders").await,
+    ];
+    redis.command_as(Some("hunter2-is-right"), &["PUBLISH", "fanfare:acme:channel:orders", EVENT]);
+    for client in &mut clients {
+        assert_eq!(client.text().await, frame("channel:orders", EVENT));
+    }
+    assert!(!right.log().contains("hunter2"), "{}", right.log());
+}
+
+async fn node_says(node: &Node, reason: &str) -> bool {
+    node.get("/readyz").await.json()["reason"] == reason
+}
+
+/// A Redis whose user `node` may use these channels and no others.
+fn restricted(channels: &[&str]) -> RedisProcess {
+    let redis = RedisProcess::start();
+    let rules = ["ACL", "SETUSER", "node", "on", ">secret", "+@all", "resetchannels"];
+    let channels: Vec<_> = channels.iter().map(|channel| format!("&fanfare:{channel}")).collect();
+    let channels: Vec<_> = channels.iter().map(String::as_str).collect();
+    redis.command(&[&rules[..], &channels].concat());
+    redis
+}
+
+#[tokio::test]
+async fn a_channel_that_redis_forbids_is_an_error_for_that_topic_only() {
+    let redis = restricted(&["acme:tenant", "acme:user:*", "acme:channel:open:*"]);
+    let node = Node::start_on(&redis.url_with("node", "secret"), &[]).await;
+    let mut client = Client::connect(&node, &token("acme", "1")).await;
+    let topics = ["channel:open:1", "channel:closed", "channel:open:2"].map(|topic| json!({ "topic": topic }));
+    client.send(&json!({ "op": "subscribe", "id": 8, "topics": topics })).await;
+    assert_eq!(client.expect("subscribed").await["topic"], "channel:open:1");
+    let forbidden = "the backplane refuses this topic";
+    assert_eq!(client.message().await, refused(8, "channel:closed", "unavailable", forbidden));
+    assert_eq!(client.expect("subscribed").await["topic"], "channel:open:2");
+    let refuses = "the backplane refused it; the node's log says why";
+    assert_eq!(try_publish(&mut client, "channel:closed").await, refused(9, "channel:closed", "internal", refuses));
+    node.logged("NOPERM").await;
+    let reply = node.publish("acme", "channel:closed", EVENT).await;
+    assert_eq!((reply.status, reply.code()), (502, "internal".to_owned()));
+    for topic in ["channel:open:1", "channel:open:2", "tenant", "user:1"] {
+        expect_flow(&redis, &mut client, topic).await;
+    }
+    assert_eq!(node.get("/readyz").await.status, 200);
+
+    // Once it is allowed, asking again is enough.
+    redis.command(&["ACL", "SETUSER", "node", "&fanfare:acme:channel:closed"]);
+    client.subscribe("channel:closed").await;
+    expect_flow(&redis, &mut client, "channel:closed").await;
+}
+
+#[tokio::test]
+async fn a_client_whose_own_topics_redis_forbids_is_served_all_the_same() {
+    let redis = restricted(&["acme:channel:*"]);
+    let node = Node::start_on(&redis.url_with("node", "secret"), &[AT_ONCE]).await;
+    let mut client = subscriber(&node, &token("acme", "1"), "channel:orders").await;
+    expect_flow(&redis, &mut client, "channel:orders").await;
+    // What Redis hands out later was missed until then.
+    redis.command(&["ACL", "SETUSER", "node", "&fanfare:acme:tenant", "&fanfare:acme:user:*"]);
+    let mut second = Client::connect(&node, &token("acme", "1")).await;
+    expect_gaps(&mut client, &["tenant", "user:1"]).await;
+    for topic in ["tenant", "user:1"] {
+        expect_flow(&redis, &mut client, topic).await;
+        assert_eq!(second.text().await, frame(topic, EVENT));
+    }
+}
+
+#[tokio::test]
+async fn a_subscription_that_redis_revokes_is_made_up_for_when_it_is_granted_again() {
+    let redis = restricted(&["acme:*"]);
+    let node = Node::start_on(&redis.url_with("node", "secret"), &[AT_ONCE]).await;
+    let mut client = subscriber(&node, &token("acme", "1"), "channel:orders").await;
+    // Redis closes the connections of a user that loses a channel.
+    let channels = ["&fanfare:acme:tenant", "&fanfare:acme:user:*"];
+    redis.command(&[&["ACL", "SETUSER", "node", "resetchannels"], &channels[..]].concat());
+    expect_gaps(&mut client, &["tenant", "user:1"]).await;
+    expect_flow(&redis, &mut client, "tenant").await;
+    node.logged("the backplane refuses a topic").await;
+    assert_eq!(subscribers(&redis, "fanfare:acme:channel:orders"), 0);
+
+    redis.command(&["ACL", "SETUSER", "node", "&fanfare:acme:channel:*"]);
+    let mut second = subscriber(&node, &token("acme", "2"), "channel:orders").await;
+    expect_gaps(&mut client, &["channel:orders"]).await;
+    expect_flow(&redis, &mut client, "channel:orders").await;
+    assert_eq!(second.text().await, frame("channel:orders", EVENT));
+}

@@ -1,0 +1,211 @@
+//! `/metrics` as Prometheus reads it: every name, type and label is promised in `docs/metrics.md`, and labels that come
+//! from outside are bounded.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::json;
+use support::{Client, Handshake, Node, RedisProcess, claims, sign, token, until};
+
+/// Name, type, labels: all that a node ever tells.
+const PROMISED: [(&str, &str, &[&str]); 28] = [
+    ("fanfare_api_requests_total", "counter", &["status"]),
+    ("fanfare_backplane_up", "gauge", &[]),
+    ("fanfare_build_info", "gauge", &["version"]),
+    ("fanfare_connections", "gauge", &["tenant"]),
+    ("fanfare_connections_closed_total", "counter", &["code"]),
+    ("fanfare_connections_opened_total", "counter", &[]),
+    ("fanfare_connections_unauthenticated", "gauge", &[]),
+    ("fanfare_deliveries_total", "counter", &[]),
+    ("fanfare_draining", "gauge", &[]),
+    ("fanfare_event_bytes_received_total", "counter", &[]),
+    ("fanfare_events_invalid_total", "counter", &["reason", "tenant"]),
+    ("fanfare_events_received_total", "counter", &["type"]),
+    ("fanfare_fan_out_seconds", "histogram", &[]),
+    ("fanfare_frames_received_total", "counter", &[]),
+    ("fanfare_gaps_sent_total", "counter", &[]),
+    ("fanfare_limit_reached_total", "counter", &["limit"]),
+    ("fanfare_outbox_waiting_bytes", "gauge", &[]),
+    ("fanfare_published_events_total", "counter", &["via"]),
+    ("fanfare_rate_limited_frames_total", "counter", &[]),
+    ("fanfare_received_bytes_total", "counter", &[]),
+    ("fanfare_sent_bytes_total", "counter", &[]),
+    ("fanfare_subscriptions", "gauge", &[]),
+    ("fanfare_topics", "gauge", &[]),
+    ("fanfare_upgrades_refused_total", "counter", &[]),
+    ("process_cpu_seconds_total", "counter", &[]),
+    ("process_open_fds", "gauge", &[]),
+    ("process_resident_memory_bytes", "gauge", &[]),
+    ("process_start_time_seconds", "gauge", &[]),
+];
+
+/// What one scrape tells.
+#[derive(Debug, Default)]
+struct Scrape {
+    /// By the name of its family.
+    types: BTreeMap<String, String>,
+    /// By the line without its value.
+    values: BTreeMap<String, f64>,
+}
+
+impl Scrape {
+    async fn of(node: &Node) -> Self {
+        let reply = node.get("/metrics").await;
+        assert_eq!(reply.status, 200);
+        assert_eq!(reply.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+        let mut scrape = Self::default();
+        for line in reply.body.lines() {
+            if let Some((name, kind)) = line.strip_prefix("# TYPE ").map(|line| line.split_once(' ').unwrap()) {
+                assert!(scrape.types.insert(name.to_owned(), kind.to_owned()).is_none(), "{name} twice");
+            } else if !line.starts_with("# HELP ") {
+                let (series, value) = line.rsplit_once(' ').unwrap();
+                assert!(scrape.values.insert(series.to_owned(), value.parse().unwrap()).is_none(), "{series} twice");
+            }
+        }
+        scrape
+    }
+
+    fn value(&self, series: &str) -> f64 {
+        *self.values.get(series).unwrap_or_else(|| panic!("no {series}: {self:#?}"))
+    }
+
+    /// The label names of a family's series.
+    fn labels(&self, family: &str) -> BTreeSet<String> {
+        let series = self.values.keys().filter_map(|series| series.strip_prefix(family)?.strip_prefix('{'));
+        let pairs = series.flat_map(|labels| labels.trim_end_matches('}').split("\","));
+        pairs.map(|pair| pair.split_once("=\"").unwrap().0.to_owned()).collect()
+    }
+}
+
+#[tokio::test]
+async fn every_metric_has_the_name_the_type_and_the_labels_that_are_documented() {
+    let redis = RedisProcess::start();
+    let settings = [("FANFARE_CONNECTIONS_PER_USER_MAX", "1"), ("FANFARE_SUBSCRIPTIONS_PER_CONNECTION_MAX", "3")];
+    let node = Node::start_on(&redis.url(), &settings).await;
+    let mut ana = Client::connect(&node, &token("acme", "ana")).await;
+    ana.subscribe("channel:news").await;
+    ana.send(&json!({ "op": "subscribe", "id": 2, "topic": "channel:more" })).await;
+    assert_eq!(ana.expect("error").await["code"], "too_many_subscriptions");
+    ana.send(&json!({ "op": "publish", "id": 3, "topic": "channel:news", "event": { "type": "said" } })).await;
+    let answers = [ana.message().await["op"].take(), ana.message().await["op"].take()];
+    assert!(answers.contains(&json!("event")) && answers.contains(&json!("published")), "{answers:?}");
+    node.publish("acme", "channel:news", r#"{"type":"told"}"#).await;
+    ana.expect_event("channel:news").await;
+    redis.command(&["PUBLISH", "fanfare:acme:channel:news", "no event"]);
+    let bearer = token("acme", "ana");
+    Handshake::to(&node).bearer(&bearer).open().await.expect_disconnect(1013).await;
+    Handshake::to(&node).without("Sec-WebSocket-Protocol").bearer("bad").try_open().await.err().unwrap();
+    let _silent = Handshake::to(&node).open().await;
+    // What is counted when its work is done may come after the work's effect.
+    for (series, count) in [
+        (r#"fanfare_events_invalid_total{reason="not_an_envelope",tenant="acme"}"#, 1.0),
+        (r#"fanfare_connections_closed_total{code="1013"}"#, 1.0),
+        ("fanfare_fan_out_seconds_count", 2.0),
+    ] {
+        until(series, async || node.metric(series).await >= count).await;
+    }
+
+    let scrape = Scrape::of(&node).await;
+    let documented = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md")).unwrap();
+    let mut told = scrape.types.clone();
+    for (name, kind, labels) in PROMISED {
+        assert_eq!(told.remove(name).as_deref(), Some(kind), "{name}");
+        assert_eq!(scrape.labels(name).iter().map(String::as_str).collect::<Vec<_>>(), labels, "{name}");
+        let written = labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
+        let row = format!("| `{name}` | {kind} | {written} |");
+        assert!(documented.contains(&row), "docs/metrics.md has no row that starts with {row}");
+    }
+    assert!(told.is_empty(), "not promised: {told:?}");
+    let rows = documented.lines().filter(|line| line.starts_with("| `fanfare_") || line.starts_with("| `process_"));
+    assert_eq!(rows.count(), PROMISED.len(), "docs/metrics.md has rows of metrics that are not told");
+
+    for (series, value) in [
+        (r#"fanfare_connections{tenant="acme"}"#, 1.0),
+        ("fanfare_connections_unauthenticated", 1.0),
+        ("fanfare_connections_opened_total", 3.0),
+        (r#"fanfare_connections_closed_total{code="1013"}"#, 1.0),
+        ("fanfare_upgrades_refused_total", 1.0),
+        (r#"fanfare_limit_reached_total{limit="connections_per_user_max"}"#, 1.0),
+        (r#"fanfare_limit_reached_total{limit="subscriptions_per_connection_max"}"#, 1.0),
+        ("fanfare_subscriptions", 3.0),
+        ("fanfare_topics", 3.0),
+        (r#"fanfare_published_events_total{via="client"}"#, 1.0),
+        (r#"fanfare_published_events_total{via="http"}"#, 1.0),
+        (r#"fanfare_events_received_total{type="said"}"#, 1.0),
+        (r#"fanfare_events_received_total{type="told"}"#, 1.0),
+        ("fanfare_event_bytes_received_total", 30.0),
+        ("fanfare_deliveries_total", 2.0),
+        ("fanfare_frames_received_total", 3.0),
+        ("fanfare_fan_out_seconds_count", 2.0),
+        (r#"fanfare_fan_out_seconds_bucket{le="10"}"#, 2.0),
+        (r#"fanfare_fan_out_seconds_bucket{le="+Inf"}"#, 2.0),
+        (r#"fanfare_api_requests_total{status="200"}"#, 1.0),
+        ("fanfare_backplane_up", 1.0),
+        ("fanfare_draining", 0.0),
+        (concat!("fanfare_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1.0),
+    ] {
+        assert!((scrape.value(series) - value).abs() < 1e-9, "{series} is {}, not {value}", scrape.value(series));
+    }
+    assert!(scrape.values.contains_key(r#"fanfare_fan_out_seconds_bucket{le="0.00005"}"#), "{scrape:#?}");
+    for series in ["process_cpu_seconds_total", "process_open_fds", "process_resident_memory_bytes"] {
+        assert!(scrape.value(series) > 0.0, "{series}");
+    }
+
+    drop(ana);
+    until("the tenant's series goes with its last client, and its subscriptions too", async || {
+        let scrape = Scrape::of(&node).await;
+        !scrape.values.contains_key(r#"fanfare_connections{tenant="acme"}"#)
+            && scrape.value("fanfare_subscriptions") == 0.0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn labels_from_outside_are_bounded_and_can_hold_anything() {
+    let node = Node::start(&[("FANFARE_METRICS_TENANTS_MAX", "2"), ("FANFARE_METRICS_TYPES_MAX", "2")]).await;
+    let mut clients = Vec::new();
+    for tenant in ["a", "b", "c", "c", "other"] {
+        clients.push(Client::connect(&node, &token(tenant, "1")).await);
+    }
+    let scrape = Scrape::of(&node).await;
+    let tenants = |scrape: &Scrape| {
+        let series = scrape.values.iter().filter(|(series, _)| series.starts_with("fanfare_connections{"));
+        series.map(|(series, value)| (series.clone(), value.to_string())).collect::<Vec<_>>()
+    };
+    let first = tenants(&scrape);
+    assert_eq!(first.len(), 3, "{first:?}");
+    assert!(first.iter().any(|(series, _)| series == r#"fanfare_connections{tenant="other"}"#), "{first:?}");
+    let total: f64 = first.iter().map(|(_, value)| value.parse::<f64>().unwrap()).sum();
+    assert!((total - 5.0).abs() < f64::EPSILON, "{first:?}");
+    assert_eq!(tenants(&Scrape::of(&node).await), first, "a tenant keeps its series while it has clients");
+
+    for event_type in ["first", "with \\\"quotes\\\" and\\nlines", "third", "fourth", "first"] {
+        let reply = node.publish("a", "tenant", &format!(r#"{{"type":"{event_type}"}}"#)).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        clients[0].expect_event("tenant").await;
+    }
+    let scrape = Scrape::of(&node).await;
+    for (series, value) in [
+        (r#"fanfare_events_received_total{type="first"}"#, 2.0),
+        (r#"fanfare_events_received_total{type="with \"quotes\" and\nlines"}"#, 1.0),
+        (r#"fanfare_events_received_total{type="other"}"#, 2.0),
+    ] {
+        assert!((scrape.value(series) - value).abs() < f64::EPSILON, "{series}");
+    }
+}
+
+#[tokio::test]
+async fn bytes_are_counted_both_ways() {
+    let node = Node::start(&[]).await;
+    let mut client = Client::connect(&node, &sign(&claims("acme", "1"))).await;
+    let (sent, received) = ("fanfare_sent_bytes_total", "fanfare_received_bytes_total");
+    until("the welcome is counted", async || node.metric(sent).await > 200.0).await;
+    let before = (node.metric(sent).await, node.metric(received).await);
+    client.expect_nothing().await;
+    // `{"op":"ping"}` in a masked frame, and `{"op":"pong"}` in one that is not.
+    for (series, bytes) in [(received, before.1 + 19.0), (sent, before.0 + 15.0)] {
+        until(series, async || (node.metric(series).await - bytes).abs() < f64::EPSILON).await;
+    }
+}
