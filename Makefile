@@ -10,7 +10,7 @@ help: ## This list
 
 .PHONY: run
 run: ## One node for development: no Redis, no configuration
-	$(CARGO) run --release --bin fanfare -- serve --dev
+	$(CARGO) run --locked --bin fanfare -- serve --dev
 
 .PHONY: test
 test: tools format lint deny unit loom fuzz ## Everything, after installing what is missing
@@ -49,6 +49,11 @@ fuzz: ## Each decoder for FUZZ_SECONDS from its committed corpus
 	done
 
 .PHONY: bench
-bench: ## The load generator against its own floor, see loadtest/RESULTS.md
-	$(CARGO) build --release --bin fanfare --bin fanfare-loadtest
-	loadtest/measure
+bench: ## The load generator's scenarios beside its floors; figures of one machine in loadtest/RESULTS.md
+	$(CARGO) build --release --locked --bin fanfare --bin fanfare-loadtest
+	target/release/fanfare-loadtest fanout --mode paced --spawn --compare
+	target/release/fanfare-loadtest fanout --mode stream --spawn --compare
+	target/release/fanfare-loadtest fanout --mode burst --spawn --compare
+	target/release/fanfare-loadtest idle --spawn
+	target/release/fanfare-loadtest storm --spawn
+	target/release/fanfare-loadtest channels --spawn --compare

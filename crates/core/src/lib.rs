@@ -1,6 +1,6 @@
 //! What a Fanfare node does with an event, without sockets, Redis or a clock of its own.
 //!
-//! - [`outbox`]: what a connection has yet to send, bounded; [`queue`] inside it, [`wire`] below it, [`budget`] beside it
+//! - [`outbox`]: what a connection has yet to send, bounded; `queue` inside it, [`wire`] below it, [`Budget`] beside it
 //! - [`session`]: a connection as the rest of the node sees it
 //! - [`batch`]: the events of a topic that arrived together, framed once; [`frame`] is the framing
 //! - [`topics`]: the node's table of topics; [`joins`]: who waits for a confirmation

@@ -462,8 +462,15 @@ impl Handler for Client {
         self.node.metrics.heard(bytes as u64);
     }
 
-    fn pinged(&mut self) -> Result<(), Farewell> {
-        self.check_rate().map(|_| ())
+    fn pinged(&mut self, payload: &[u8]) -> Result<(), Farewell> {
+        if self.check_rate()? {
+            self.session.send_bytes(frame::pong(payload), self.node.clock.now());
+        }
+        Ok(())
+    }
+
+    fn ponged(&mut self) -> Result<(), Farewell> {
+        self.check_rate().map(drop)
     }
 }
 

@@ -38,8 +38,13 @@ pub trait Handler: Send {
     /// The client was heard.
     fn heard(&self, bytes: usize);
 
-    /// A protocol-level ping or pong came; may object to their number.
-    fn pinged(&mut self) -> Result<(), Farewell>;
+    /// A protocol-level ping came: it is answered with its payload, unless there are too many.
+    fn pinged(&mut self, payload: &[u8]) -> Result<(), Farewell>;
+
+    /// A protocol-level pong came, which nobody asked for; may object to their number.
+    fn ponged(&mut self) -> Result<(), Farewell> {
+        Ok(())
+    }
 }
 
 /// A socket, its session, and what handles its messages.
@@ -92,9 +97,9 @@ impl<H: Handler> Connection<H> {
         Self { socket, session, assembler, handler, busy, is_draining: false, is_closed: false }
     }
 
-    /// Runs until the connection has ended, and hands the handler back, with what it was busy with.
-    pub async fn run(mut self, close_timeout: Duration) -> (H, Option<BoxFuture<'static, H::Done>>, End) {
-        let end = loop {
+    /// Runs until the connection has ended.
+    pub async fn run(&mut self, close_timeout: Duration) -> End {
+        loop {
             let next = match poll_fn(|context| self.poll_turn(context)).await {
                 Turn::Input => self.input(),
                 Turn::Done(done) => match self.handler.done(done) {
@@ -112,14 +117,24 @@ impl<H: Handler> Connection<H> {
                     self.is_draining = true;
                     Ok(())
                 }
-                Turn::Closing => break self.see_through(close_timeout).await,
-                Turn::Gone => break End::Gone,
+                // Boxed: what only the end needs would take room in every connection's task.
+                Turn::Closing => return Box::pin(self.see_through(close_timeout)).await,
+                Turn::Gone => return End::Gone,
             };
             if let Err(farewell) = next {
                 self.handler.say_farewell(&farewell);
             }
-        };
-        (self.handler, self.busy, end)
+        }
+    }
+
+    /// What it was for.
+    pub fn handler(&self) -> &H {
+        &self.handler
+    }
+
+    /// The handler, and what it was busy with.
+    pub fn into_handler(self) -> (H, Option<BoxFuture<'static, H::Done>>) {
+        (self.handler, self.busy)
     }
 
     fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<Turn<H::Done>> {
@@ -171,11 +186,8 @@ impl<H: Handler> Connection<H> {
         match message {
             Message::Text(payload) => self.busy = self.handler.message(Codec::Json, payload)?,
             Message::Binary(payload) => self.busy = self.handler.message(Codec::Msgpack, payload)?,
-            Message::Ping(payload) => {
-                self.handler.pinged()?;
-                self.session.outbox().send(frame::pong(&payload));
-            }
-            Message::Pong => self.handler.pinged()?,
+            Message::Ping(payload) => self.handler.pinged(&payload)?,
+            Message::Pong => self.handler.ponged()?,
             Message::Close(code) => {
                 let echo = code.map_or_else(frame::close_without_code, |code| frame::close(code, ""));
                 self.session.outbox().close(CloseCode::Normal, echo, false);

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fanfare_core::Farewell;
 use fanfare_core::time::spread_ms;
+use fanfare_core::{Farewell, Session};
 use fanfare_protocol::CloseCode;
 
 use crate::config::DrainConfig;
@@ -54,10 +54,15 @@ async fn send_away(node: &Arc<Node>, within: Duration) {
         if due > tokio::time::Instant::now() + TICK {
             tokio::time::sleep_until(due).await;
         }
-        session.close(&Farewell {
-            code: CloseCode::Draining,
-            reason: CloseCode::Draining.reason().to_owned(),
-            after_ms: spread_ms(session.id().0, RETURN_WITHIN_MS),
-        });
+        session.close(&farewell(&session));
+    }
+}
+
+/// What a client is told that has to go to another node.
+pub fn farewell(session: &Session) -> Farewell {
+    Farewell {
+        code: CloseCode::Draining,
+        reason: CloseCode::Draining.reason().to_owned(),
+        after_ms: spread_ms(session.id().0, RETURN_WITHIN_MS),
     }
 }

@@ -74,7 +74,8 @@ async fn echo(upgraded: TokioIo<hyper::upgrade::Upgraded>, message_bytes_max: us
     let id = SessionId(NEXT_SESSION.fetch_add(1, Ordering::Relaxed));
     let session = Arc::new(Session::new(id, outbox, u64::MAX, Millis(0)));
     let handler = Echo { session: Arc::clone(&session), message_bytes_max };
-    Connection::new(socket, session, handler, None).run(CLOSE_TIMEOUT).await;
+    let mut connection = Connection::new(socket, session, handler, None);
+    connection.run(CLOSE_TIMEOUT).await;
 }
 
 impl Handler for Echo {
@@ -104,7 +105,8 @@ impl Handler for Echo {
 
     fn heard(&self, _: usize) {}
 
-    fn pinged(&mut self) -> Result<(), Farewell> {
+    fn pinged(&mut self, payload: &[u8]) -> Result<(), Farewell> {
+        self.session.outbox().send(frame::pong(payload));
         Ok(())
     }
 }

@@ -20,10 +20,10 @@ use crate::connection_name::ConnectionNames;
 use crate::critical;
 use crate::heartbeat::Heartbeat;
 use crate::hub::{self, Hub, HubConfig};
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{Lifecycle, Phase};
 use crate::metrics::Metrics;
 use crate::refusal::{Refusal, Refused};
-use crate::sessions::Sessions;
+use crate::sessions::{Listed, Sessions};
 use crate::shard::{self, Shard};
 use crate::socket::Socket;
 
@@ -161,10 +161,10 @@ impl Node {
         Arc::new(Session::new(id, outbox, self.config.ping_ms, self.clock.now()))
     }
 
-    /// Serves one client from the upgrade to its end. `admitted` is what the upgrade found out about it, or why it can't
-    /// stay: then it is told so first.
-    pub async fn client(
-        self: Arc<Self>,
+    /// Serves one client from the upgrade to its end, in a task of its own. `admitted` is what the upgrade found out about
+    /// it, or why it can't stay: then it is told so first.
+    pub fn serve(
+        self: &Arc<Self>,
         socket: Socket,
         codec: Codec,
         address: IpAddr,
@@ -172,28 +172,43 @@ impl Node {
     ) {
         let session = self.session(&socket, codec);
         self.metrics.connection_opened();
-        let _listed = self.sessions.list(&session);
+        let listed = self.sessions.list(&session);
+        // Who was let in before the drain and is listed after its start would be sent away by nobody.
+        let is_late = self.lifecycle.phase() >= Phase::Draining;
+        let admitted = if is_late { Err(Refusal::Draining) } else { admitted };
         let client = admitted
             .map_err(|refusal| refusal.farewell(&session))
-            .map(|(place, credentials)| Client::new(&self, &session, credentials, place));
-        let end = match client {
+            .map(|(place, credentials)| Client::new(self, &session, credentials, place));
+        match client {
             Ok((client, busy)) => {
                 let connection = Connection::new(socket, session, client, busy);
-                let (client, busy, end) = connection.run(self.config.close_timeout).await;
-                log_end(&client, address, end);
-                client.leave(busy).await;
-                end
+                tokio::spawn(stay(Arc::clone(self), connection, listed, address));
             }
             Err(farewell) => {
                 tracing::debug!(code = farewell.code.as_u16(), reason = farewell.reason, "connection refused");
                 session.close(&farewell);
-                let refused = Connection::new(socket, session, Refused, None);
-                let (_, _, end) = refused.run(self.config.close_timeout).await;
-                end
+                let connection = Connection::new(socket, session, Refused, None);
+                tokio::spawn(turn_away(Arc::clone(self), connection, listed));
             }
-        };
-        self.metrics.connection_ended(end);
+        }
     }
+}
+
+/// A client's stay. This future is what an idle connection costs, so it holds nothing that only a part of the way needs.
+async fn stay(node: Arc<Node>, mut connection: Connection<Client>, listed: Listed, address: IpAddr) {
+    let end = connection.run(node.config.close_timeout).await;
+    log_end(connection.handler(), address, end);
+    let (client, busy) = connection.into_handler();
+    Box::pin(client.leave(busy)).await;
+    drop(listed);
+    node.metrics.connection_ended(end);
+}
+
+/// The farewell of a client for which there is no place.
+async fn turn_away(node: Arc<Node>, mut connection: Connection<Refused>, listed: Listed) {
+    let end = connection.run(node.config.close_timeout).await;
+    drop(listed);
+    node.metrics.connection_ended(end);
 }
 
 /// A line for each connection, at debug: at info there is a summary.

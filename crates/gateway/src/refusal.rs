@@ -9,8 +9,8 @@ use futures_util::future::BoxFuture;
 use hyper::StatusCode;
 
 use crate::auth::AuthError;
-use crate::client;
 use crate::connection::Handler;
+use crate::{client, drain};
 
 /// Why an upgrade is refused.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +38,7 @@ impl Refusal {
             Self::Token(_) => Farewell::new(CloseCode::Unauthenticated, self.to_string()),
             Self::Origin => Farewell::new(CloseCode::Forbidden, self.to_string()),
             Self::Limit(reached) => client::limited(session, *reached),
-            Self::Draining => Farewell::new(CloseCode::Draining, self.to_string()),
+            Self::Draining => drain::farewell(session),
         }
     }
 
@@ -78,7 +78,7 @@ impl Handler for Refused {
 
     fn heard(&self, _: usize) {}
 
-    fn pinged(&mut self) -> Result<(), Farewell> {
+    fn pinged(&mut self, _: &[u8]) -> Result<(), Farewell> {
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! `fanfare serve`: a configuration becomes a running node, and a signal ends it.
 
+use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use fanfare_backplane::{Backplane, Inbox, InboxLimits};
 use fanfare_core::admission::AdmissionLimits;
 use fanfare_core::rate::FrameRate;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
 
 use crate::admin::Admin;
@@ -48,6 +49,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new(config.metrics.tenants_max, config.metrics.types_max));
     let backplane = backplane(&config.backplane);
     let node = Node::start(&config.node_id, node_config(&config, connections_max), backplane, verifier, metrics);
+    // Before anybody can see that the node is ready: who ends it then gets a proper end.
+    let stop_signals = StopSignals::catch()?;
     let listen = clients.local_addr()?;
     tracing::info!(node = &*node.id, %listen, connections_max, tls = tls.is_some(), "serving clients");
     let api_listen = serve_inside(&node, &config, api_keys, (admin, api))?;
@@ -78,7 +81,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         accepting.abort();
     });
 
-    stop_signal().await?;
+    stop_signals.first().await;
     drain::drain(&node, config.drain).await;
     closing.await.context("the listener's end")
 }
@@ -118,23 +121,34 @@ fn serve_inside(
     Ok(api_listen)
 }
 
-/// SIGTERM is Kubernetes's, SIGINT a person's. A second one ends the process at once.
-async fn stop_signal() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM is Kubernetes's, SIGINT a person's.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// From now on they don't end the process by themselves.
+    fn catch() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
-    tokio::spawn(async move {
+
+    async fn next(&mut self) {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
-        tracing::warn!("second signal: stopping at once");
-        std::process::exit(1);
-    });
-    Ok(())
+    }
+
+    /// Waits for the first one. A second one ends the process at once.
+    async fn first(mut self) {
+        self.next().await;
+        tokio::spawn(async move {
+            self.next().await;
+            tracing::warn!("second signal: stopping at once");
+            std::process::exit(1);
+        });
+    }
 }
 
 /// Raises the limit on open files, and lowers the limit on connections to what fits under it.

@@ -70,7 +70,7 @@ pub async fn handle(
         if let Ok(websocket) = upgraded.await
             && let Some(socket) = bare(websocket.into_inner())
         {
-            node.client(socket, codec, address, admitted).await;
+            node.serve(socket, codec, address, admitted);
         }
     });
     let mut response = response.map(|_: Empty<Bytes>| Full::default());
@@ -181,7 +181,9 @@ mod tests {
 
     fn offer(values: &[&str]) -> Offer {
         let mut headers = HeaderMap::new();
-        values.iter().for_each(|value| drop(headers.append(SEC_WEBSOCKET_PROTOCOL, value.parse().unwrap())));
+        for value in values {
+            headers.append(SEC_WEBSOCKET_PROTOCOL, value.parse().unwrap());
+        }
         Offer::read(&headers)
     }
 

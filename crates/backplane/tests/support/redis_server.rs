@@ -1,5 +1,6 @@
 //! A real `redis-server` for one test, on a free port of the loopback interface, killed when dropped.
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -151,10 +152,16 @@ impl Drop for RedisProcess {
     }
 }
 
-/// A port that nobody listens on.
+/// A port that nobody listens on, below those that the kernel gives to outgoing connections: of them it could take this
+/// one before its user comes.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("a bound address").port()
+    loop {
+        let port = 10_000 + RandomState::new().hash_one(0) % 20_000;
+        let port = u16::try_from(port).expect("a port");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Waits for a condition that nothing announces.
