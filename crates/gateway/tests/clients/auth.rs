@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::client::frame;
 use crate::support::{Client, Handshake, Node, SECRET, claims, sign, token, until};
@@ -210,6 +210,13 @@ async fn a_token_is_renewed_in_place_by_its_own_user_only() {
     client.send(&json!({ "op": "publish", "id": 3, "topic": "channel:a", "event": { "type": "t" } })).await;
     assert_eq!(client.expect("error").await["code"], "forbidden");
     client.subscribe("channel:d").await;
+
+    // What a wider token allows again can be subscribed again.
+    client.send(&json!({ "op": "auth", "token": token("acme", "42") })).await;
+    client.expect("renewed").await;
+    client.subscribe("channel:b").await;
+    assert_eq!(node.publish("acme", "channel:b", "{\"type\":\"again\"}").await.status, 200);
+    assert_eq!(client.expect_event("channel:b").await["type"], "again");
 }
 
 #[tokio::test]

@@ -158,16 +158,16 @@ async fn a_client_that_does_not_read_is_closed_within_its_bound_and_delays_nobod
     fast.subscribe("channel:a").await;
     let mut publisher = Client::connect(&node, &token("acme", "publisher")).await;
     let overflowed = "fanfare_limit_reached_total{limit=\"outbox_bytes_max\"}";
-    let (padding, mut published) = ("x".repeat(32_000), 0_u64);
+    let (padding, mut events) = ("x".repeat(32_000), 0_u64);
     let mut slowest = Duration::ZERO;
     while node.metric(overflowed).await < 1.0 {
-        assert!(usize::try_from(published).unwrap() * padding.len() < KERNEL_BYTES, "the client is not closed");
+        assert!(usize::try_from(events).unwrap() * padding.len() < KERNEL_BYTES, "the client is not closed");
         let sent = Instant::now();
-        publisher.send_raw(&publish("channel:a", &json!({ "type": "t", "data": published, "padding": padding }))).await;
-        assert_eq!(fast.expect_event("channel:a").await["data"], published);
+        publisher.send_raw(&publish("channel:a", &json!({ "type": "t", "data": events, "padding": padding }))).await;
+        assert_eq!(fast.expect_event("channel:a").await["data"], events);
         slowest = slowest.max(sent.elapsed());
         assert!(waiting_bytes(&node).await <= BOUND);
-        published += 1;
+        events += 1;
     }
     assert!(slowest < Duration::from_secs(2), "{slowest:?}");
     // What it had before it was cut off was complete and in order; then it is told.
@@ -181,7 +181,7 @@ async fn a_client_that_does_not_read_is_closed_within_its_bound_and_delays_nobod
         assert_eq!(message["event"]["data"], received);
         received += 1;
     };
-    assert!(received < published);
+    assert!(received < events);
     let after_ms = told["after_ms"].as_u64().unwrap();
     let expected = json!({
         "op": "disconnect", "code": 4413, "reason": "outbox full", "reconnect": true, "after_ms": after_ms
@@ -217,17 +217,17 @@ async fn a_slow_client_gets_the_newest_event_of_each_key_and_is_not_closed() {
     let mut slow = slow_client(&node, "cursors").await;
     let mut publisher = Client::connect(&node, &token("acme", "publisher")).await;
     let padding = "x".repeat(16_000);
-    let mut published = 0_u64;
+    let mut events = 0_u64;
     let mut unkeyed = 0_u64;
     // Until the socket is blocked, and then many times the bound. Now and then comes an event that must not be lost.
     let (mut is_blocked, mut left) = (false, 300);
     while left > 0 {
-        let key = keys[usize::try_from(published % 3).unwrap()];
-        let event = json!({ "type": "moved", "key": key, "data": published, "padding": padding });
+        let key = keys[usize::try_from(events % 3).unwrap()];
+        let event = json!({ "type": "moved", "key": key, "data": events, "padding": padding });
         publisher.send_raw(&publish("channel:cursors", &event)).await;
         publisher.expect("published").await;
-        published += 1;
-        if published.is_multiple_of(50) {
+        events += 1;
+        if events.is_multiple_of(50) {
             publisher.send_raw(&publish("channel:cursors", &json!({ "type": "said", "data": unkeyed }))).await;
             publisher.expect("published").await;
             unkeyed += 1;
@@ -236,14 +236,13 @@ async fn a_slow_client_gets_the_newest_event_of_each_key_and_is_not_closed() {
         assert!(waiting <= BOUND, "{waiting}");
         is_blocked |= waiting > BOUND / 2;
         left -= u64::from(is_blocked);
-        assert!(usize::try_from(published).unwrap() * padding.len() < 2 * KERNEL_BYTES, "the client is never blocked");
+        assert!(usize::try_from(events).unwrap() * padding.len() < 2 * KERNEL_BYTES, "the client is never blocked");
     }
     slow.read_on();
     let mut newest = HashMap::new();
     let (mut moved, mut said) = (0, 0);
-    let is_newest = |newest: &HashMap<String, u64>| {
-        newest.len() == keys.len() && newest.values().all(|&data| data + 3 >= published)
-    };
+    let is_newest =
+        |newest: &HashMap<String, u64>| newest.len() == keys.len() && newest.values().all(|&data| data + 3 >= events);
     while !is_newest(&newest) || said < unkeyed {
         let event = slow.expect_event("channel:cursors").await;
         let data = event["data"].as_u64().unwrap();
@@ -258,7 +257,7 @@ async fn a_slow_client_gets_the_newest_event_of_each_key_and_is_not_closed() {
             }
         }
     }
-    assert!(moved < published, "nothing was conflated");
+    assert!(moved < events, "nothing was conflated");
     slow.expect_nothing().await;
     assert_eq!(node.metric("fanfare_limit_reached_total{limit=\"outbox_bytes_max\"}").await, 0.0);
 }

@@ -307,7 +307,7 @@ async fn a_message_nested_as_deep_as_it_can_be_does_no_harm() {
     client.send_text(&format!("{{\"op\":\"ping\",\"x\":{}{}}}", "[".repeat(30_000), "]".repeat(30_000))).await;
     client.expect("pong").await;
     let mut client = Client::connect_msgpack(&node, &token).await;
-    let nested = [&b"\x82\xa2op\xa4ping\xa1x"[..], &[0x91; 60_000], b"\x01"].concat();
+    let nested = [&b"\x82\xa2op\xa4ping\xa1x"[..], &vec![0x91; 60_000], b"\x01"].concat();
     client.send_frame(0x82, &nested).await;
     client.expect("pong").await;
     assert_eq!(node.get("/healthz").await.status, 200);

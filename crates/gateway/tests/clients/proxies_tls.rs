@@ -1,6 +1,6 @@
 //! Clients behind proxies count by their own address, which only trusted proxies may tell; and clients over TLS.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,6 +31,9 @@ async fn connect_from(address: [u8; 4], node: &Node) -> TcpStream {
     socket.connect(node.clients).await.unwrap()
 }
 
+/// What a proxy tells: bytes before the request, and a header of it.
+type Told<'a> = (&'a [u8], Option<(&'a str, &'a str)>);
+
 /// A client that a proxy at `address` connects, with what it writes before the request and into it.
 async fn relayed(node: &Node, address: [u8; 4], before: &[u8], header: Option<(&str, &str)>) -> Client {
     let mut stream = connect_from(address, node).await;
@@ -41,7 +44,7 @@ async fn relayed(node: &Node, address: [u8; 4], before: &[u8], header: Option<(&
 }
 
 /// Each of these ways is another client's address, and each address has one place.
-async fn each_has_one_place(node: &Node, address: [u8; 4], ways: &[(&[u8], Option<(&str, &str)>)]) {
+async fn each_has_one_place(node: &Node, address: [u8; 4], ways: &[Told<'_>]) {
     let mut clients = Vec::new();
     for (before, header) in ways {
         let mut client = relayed(node, address, before, *header).await;
@@ -106,7 +109,7 @@ async fn a_trusted_proxy_tells_the_address_by_the_proxy_protocol() {
     // LOCAL is the proxy's own connection: a health check.
     let local = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00".to_vec();
     // The address of a PROXY header may be that of a proxy in turn, whose headers are believed if it is trusted.
-    let ways: [(&[u8], Option<(&str, &str)>); 4] = [
+    let ways: [Told<'_>; 4] = [
         (&one, None),
         (&two, Some(("X-Forwarded-For", "198.51.100.1"))),
         (&trusted, Some(("X-Forwarded-For", "198.51.100.3"))),
@@ -215,14 +218,12 @@ async fn a_slow_client_over_tls_is_closed_and_told_too() {
     let mut publisher = tls_client(&node, &certificate, "cy").await;
     slow.subscribe("channel:a").await;
     slow.stop_reading();
-    let mut published = 0_u64;
+    let mut events = 0_u64;
     until("the client is closed", async || {
         for _ in 0..10 {
-            publisher
-                .send_raw(&publish(&json!({ "type": "t", "data": published, "padding": "x".repeat(32_000) })))
-                .await;
+            publisher.send_raw(&publish(&json!({ "type": "t", "data": events, "padding": "x".repeat(32_000) }))).await;
             publisher.expect("published").await;
-            published += 1;
+            events += 1;
         }
         node.metric("fanfare_limit_reached_total{limit=\"outbox_bytes_max\"}").await == 1.0
     })
@@ -242,7 +243,7 @@ async fn a_slow_client_over_tls_is_closed_and_told_too() {
         (&json!("disconnect"), &json!(4413), &json!("outbox full"))
     );
     assert_eq!(slow.expect_close().await.0, Some(4413));
-    assert!(received < published);
+    assert!(received < events);
 }
 
 #[tokio::test]
@@ -253,12 +254,12 @@ async fn a_certificate_is_renewed_under_traffic_and_nobody_is_dropped() {
     let mut client = tls_client(&node, &old, "ann").await;
     let mut publisher = tls_client(&node, &old, "cy").await;
     client.subscribe("channel:a").await;
-    let mut published = 0_u64;
+    let mut events = 0_u64;
     let mut traffic = async || {
-        publisher.send_raw(&publish(&json!({ "type": "t", "data": published }))).await;
+        publisher.send_raw(&publish(&json!({ "type": "t", "data": events }))).await;
         publisher.expect("published").await;
-        assert_eq!(client.expect_event("channel:a").await["data"], published);
-        published += 1;
+        assert_eq!(client.expect_event("channel:a").await["data"], events);
+        events += 1;
     };
     let is_served = async |certificate: &CertificateDer<'static>| {
         over_tls(TcpStream::connect(node.clients).await.unwrap(), certificate).await.is_ok()
@@ -279,16 +280,10 @@ async fn a_certificate_is_renewed_under_traffic_and_nobody_is_dropped() {
 }
 
 #[tokio::test]
-async fn tls_is_refused_cleanly_to_who_does_not_speak_it_and_follows_a_proxy_header() {
+async fn who_does_not_speak_tls_or_says_nothing_is_closed() {
     let directory = tempfile::tempdir().unwrap();
-    let certificate = write_certificate(directory.path());
-    let settings = [
-        ("FANFARE_TRUSTED_PROXIES", "127.0.0.1"),
-        ("FANFARE_CONNECTIONS_PER_ADDRESS_MAX", "1"),
-        ("FANFARE_HEADER_TIMEOUT_MS", "1000"),
-    ];
-    let node = tls_node(directory.path(), &settings).await;
-    // Plain HTTP, and somebody who says nothing.
+    write_certificate(directory.path());
+    let node = tls_node(directory.path(), &[("FANFARE_HEADER_TIMEOUT_MS", "300")]).await;
     for beginning in [&b"GET /ws HTTP/1.1\r\nHost: a\r\n\r\n"[..], b""] {
         let mut stream = TcpStream::connect(node.clients).await.unwrap();
         stream.write_all(beginning).await.unwrap();
@@ -296,16 +291,23 @@ async fn tls_is_refused_cleanly_to_who_does_not_speak_it_and_follows_a_proxy_hea
         let _ = in_time("the connection ends", stream.read_to_end(&mut answer)).await;
         assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
     }
-    let relayed = async |source: Ipv4Addr| {
+}
+
+#[tokio::test]
+async fn a_proxy_header_stands_before_tls() {
+    let directory = tempfile::tempdir().unwrap();
+    let certificate = write_certificate(directory.path());
+    let settings = [("FANFARE_TRUSTED_PROXIES", "127.0.0.1"), ("FANFARE_CONNECTIONS_PER_ADDRESS_MAX", "1")];
+    let node = tls_node(directory.path(), &settings).await;
+    let relayed = async |source: [u8; 4]| {
         let mut stream = TcpStream::connect(node.clients).await.unwrap();
-        stream.write_all(&proxy_header(source.octets())).await.unwrap();
+        stream.write_all(&proxy_header(source)).await.unwrap();
         let stream = over_tls(stream, &certificate).await.unwrap();
         Handshake::to(&node).bearer(&token("acme", "ann")).over(Box::new(stream)).await.ok().unwrap()
     };
-    let (one, two) = (Ipv4Addr::new(198, 51, 100, 1), Ipv4Addr::new(198, 51, 100, 2));
-    let mut clients = [relayed(one).await, relayed(two).await];
+    let mut clients = [relayed([198, 51, 100, 1]).await, relayed([198, 51, 100, 2]).await];
     for client in &mut clients {
         client.expect("welcome").await;
     }
-    is_full(&mut relayed(one).await).await;
+    is_full(&mut relayed([198, 51, 100, 1]).await).await;
 }

@@ -3,14 +3,18 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::oneshot;
 
-use crate::gate::Gate;
-use crate::support::{Client, Frame, Node, RedisProcess, Reply, SERVE, in_time, token, until};
+use crate::support::{Client, Frame, Handshake, Node, RedisProcess, Reply, SERVE, claims, in_time, token, until};
 use crate::traffic::{Seen, Traffic};
-use crate::{EVENT, event, frame, publish, subscriber, two_nodes, until_status, welcomed};
+use crate::{EVENT, count, event, frame, publish, subscriber, two_nodes, until_status, welcomed};
 
 /// What the test itself may need beyond what the node is allowed.
 const SLACK: Duration = Duration::from_secs(3);
@@ -60,26 +64,31 @@ async fn a_node_that_leaves_says_so_at_once_and_takes_clients_a_little_longer() 
 
 #[tokio::test]
 async fn what_waits_for_a_client_goes_out_before_its_farewell() {
-    const EVENTS: u64 = 2_000;
+    const EVENTS: u64 = 4_000;
     let redis = RedisProcess::start();
     let settings =
-        [("FANFARE_CLOSE_TIMEOUT_MS", "20000"), ("FANFARE_DRAIN_S", "20"), ("FANFARE_OUTBOX_BYTES_MAX", "8388608")];
+        [("FANFARE_CLOSE_TIMEOUT_MS", "20000"), ("FANFARE_DRAIN_S", "20"), ("FANFARE_OUTBOX_BYTES_MAX", "33554432")];
     let mut node = Node::start_on(&redis.url(), &settings).await;
-    let (mut slow, gate) = Gate::connect(&node, &token("acme", "1")).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    // The kernel would else grow its buffers until nothing waits in the node.
+    socket.set_recv_buffer_size(64 * 1024).unwrap();
+    let stream = socket.connect(node.clients).await.unwrap();
+    let mut slow = Handshake::to(&node).bearer(&token("acme", "1")).over(Box::new(stream)).await.ok().unwrap();
+    slow.expect("welcome").await;
     slow.subscribe("channel:orders").await;
     let mut witness = subscriber(&node, &token("acme", "2"), "channel:orders").await;
-    gate.shut();
+    slow.stop_reading();
     let script = "for i = 1, tonumber(ARGV[1]) do redis.call('PUBLISH', 'fanfare:acme:channel:orders', \
-                  '{\"type\":\"n\",\"data\":' .. i .. ',\"pad\":\"' .. string.rep('x', 2000) .. '\"}') end";
+                  '{\"type\":\"n\",\"data\":' .. i .. ',\"pad\":\"' .. string.rep('x', 4000) .. '\"}') end";
     redis.command(&["EVAL", script, "0", &EVENTS.to_string()]);
     for number in 1..=EVENTS {
         assert_eq!(witness.expect_event("channel:orders").await["data"], number);
     }
-    assert!(node.metric("fanfare_outbox_waiting_bytes").await > 100_000.0, "nothing waits, so nothing is shown");
+    assert!(node.metric("fanfare_outbox_waiting_bytes").await > 1_000_000.0, "nothing waits, so nothing is shown");
 
     node.signal("-TERM");
     expect_sent_away(&mut witness).await;
-    gate.open();
+    slow.read_on();
     for number in 1..=EVENTS {
         assert_eq!(slow.expect_event("channel:orders").await["data"], number);
     }
@@ -92,9 +101,8 @@ async fn a_client_that_never_reads_is_waited_for_no_longer_than_the_drain() {
     let redis = RedisProcess::start();
     let settings = [("FANFARE_CLOSE_TIMEOUT_MS", "60000"), ("FANFARE_DRAIN_DELAY_S", "1"), ("FANFARE_DRAIN_S", "2")];
     let mut node = Node::start_on(&redis.url(), &settings).await;
-    let (mut deaf, gate) = Gate::connect(&node, &token("acme", "1")).await;
-    deaf.subscribe("channel:orders").await;
-    gate.shut();
+    let deaf = subscriber(&node, &token("acme", "1"), "channel:orders").await;
+    deaf.stop_reading();
     let mut well_behaved = Client::connect(&node, &token("acme", "2")).await;
     let signalled = Instant::now();
     node.signal("-TERM");
@@ -129,8 +137,8 @@ async fn a_client_in_the_middle_of_its_handshake_is_sent_away_too() {
     let mut node =
         Node::start_on(&redis.url(), &[("FANFARE_CLOSE_TIMEOUT_MS", "20000"), ("FANFARE_DRAIN_S", "20")]).await;
     // Keeps the node from being done before the other one has spoken.
-    let (mut deaf, gate) = Gate::connect(&node, &token("acme", "1")).await;
-    gate.shut();
+    let mut deaf = Client::connect(&node, &token("acme", "1")).await;
+    deaf.stop_reading();
     let files = node.metric("process_open_fds").await;
     let mut half = TcpStream::connect(node.clients).await.unwrap();
     let head = "GET /ws HTTP/1.1\r\nHost: fanfare\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -161,12 +169,60 @@ async fn a_client_in_the_middle_of_its_handshake_is_sent_away_too() {
     let answer = String::from_utf8_lossy(&answer).into_owned();
     assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
     assert!(
-        answer.contains(r#"{"op":"disconnect","code":1012,"reason":"this node is draining","reconnect":true"#),
+        answer.contains(r#"{"op":"disconnect","code":1012,"reason":"draining","reconnect":true"#),
         "{answer}"
     );
-    gate.open();
+    drop(waiting);
+    deaf.read_on();
     expect_sent_away(&mut deaf).await;
     assert_eq!(node.ended().await.code(), Some(0));
+}
+
+/// Answers one request for a key set, once it may.
+async fn slow_issuer(listener: tokio::net::TcpListener, key_set: String, may_answer: oneshot::Receiver<()>) {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    may_answer.await.unwrap();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", key_set.len());
+    stream.write_all((head + &key_set).as_bytes()).await.unwrap();
+    // Until the node has read it.
+    let _ = stream.read(&mut [0]).await;
+}
+
+#[tokio::test]
+async fn a_client_whose_token_is_judged_while_the_node_leaves_is_sent_away_too() {
+    let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+    let [x, y] = [1..33, 33..65].map(|range| URL_SAFE_NO_PAD.encode(&pair.public_key_raw()[range]));
+    let key_set = json!({ "keys": [{ "kty": "EC", "crv": "P-256", "use": "sig", "kid": "k1", "x": x, "y": y }] });
+    let header = Header { kid: Some("k1".to_owned()), ..Header::new(Algorithm::ES256) };
+    let key = EncodingKey::from_ec_pem(pair.serialize_pem().as_bytes()).unwrap();
+    let token = jsonwebtoken::encode(&header, &claims("acme", "1"), &key).unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
+    let (answer, may_answer) = oneshot::channel();
+    tokio::spawn(slow_issuer(listener, key_set.to_string(), may_answer));
+    let redis = RedisProcess::start();
+    let settings = [
+        ("FANFARE_JWT_HS256_SECRET", ""),
+        ("FANFARE_JWT_JWKS_URL", &url),
+        ("FANFARE_CLOSE_TIMEOUT_MS", "20000"),
+        ("FANFARE_DRAIN_S", "20"),
+    ];
+    let mut node = Node::start_on(&redis.url(), &settings).await;
+    // Keeps the node from being done before the other one is through.
+    let mut early = Handshake::to(&node).open().await;
+    early.stop_reading();
+    let connecting = tokio::spawn(Handshake::to(&node).bearer(&token).open());
+    until("both have a place", async || count(&node, "fanfare_connections_unauthenticated").await == "2").await;
+    let signalled = Instant::now();
+    node.signal("-TERM");
+    node.logged("sending clients away").await;
+    answer.send(()).unwrap();
+    let mut late = connecting.await.unwrap();
+    expect_sent_away(&mut late).await;
+    early.read_on();
+    expect_sent_away(&mut early).await;
+    assert_eq!(node.ended().await.code(), Some(0));
+    assert!(signalled.elapsed() < Duration::from_secs(20), "{:?}", signalled.elapsed());
 }
 
 #[tokio::test]
@@ -239,13 +295,13 @@ async fn a_rolling_restart_under_traffic_loses_nothing_of_a_subscription() {
 async fn a_crash_is_survived_by_the_clients_of_the_other_node() {
     let redis = RedisProcess::start();
     let [mut a, b] = two_nodes(&redis, &[]).await;
-    let mut lost = subscriber(&a, &token("acme", "1"), "channel:orders").await;
+    let mut torn = subscriber(&a, &token("acme", "1"), "channel:orders").await;
     let traffic = Traffic::start(&redis, "acme:channel:orders", None);
     let mut staying = Client::connect(&b, &token("acme", "2")).await;
     let mut seen = Seen::from_subscribed(&mut staying, &traffic).await;
     traffic.flows().await;
     a.kill();
-    while lost.next().await != Frame::End {}
+    while torn.next().await != Frame::End {}
     let mut moved = Client::connect(&b, &token("acme", "1")).await;
     let mut seen_by_moved = Seen::from_subscribed(&mut moved, &traffic).await;
     traffic.flows().await;

@@ -92,14 +92,14 @@ async fn two_prefixes_on_one_redis_are_two_worlds() {
     let redis = RedisProcess::start();
     let here = Node::start_on(&redis.url(), &[]).await;
     let there = Node::start_on(&redis.url(), &[("FANFARE_REDIS_PREFIX", "staging:fanfare")]).await;
-    let mut client_here = Client::connect(&here, &token("acme", "42")).await;
-    let mut client_there = Client::connect(&there, &token("acme", "42")).await;
+    let mut near = Client::connect(&here, &token("acme", "42")).await;
+    let mut far = Client::connect(&there, &token("acme", "42")).await;
 
     assert_eq!(publish(&redis, "fanfare:acme:user:42", &event("here")), 1);
     assert_eq!(publish(&redis, "staging:fanfare:acme:user:42", &event("there")), 1);
     assert_eq!(here.publish("acme", "tenant", &event("here too")).await.status, 200);
     assert_eq!(there.publish("acme", "tenant", &event("there too")).await.status, 200);
-    for (client, place) in [(&mut client_here, "here"), (&mut client_there, "there")] {
+    for (client, place) in [(&mut near, "here"), (&mut far, "there")] {
         assert_eq!(client.expect_event("user:42").await["type"], place);
         assert_eq!(client.expect_event("tenant").await["type"], format!("{place} too"));
     }

@@ -7,7 +7,6 @@ mod command_line;
 mod config;
 mod drain;
 mod fan_out;
-mod gate;
 mod outages;
 mod rotation;
 #[path = "../support/mod.rs"]

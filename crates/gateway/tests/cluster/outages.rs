@@ -2,13 +2,16 @@
 //! they may have missed, once.
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Node, RedisProcess, token, until};
+use crate::support::{Client, Handshake, Node, RedisProcess, token, until};
+use crate::traffic::{Seen, Traffic};
 use crate::{
-    EVENT, count, event, frame, publish, subscriber, subscribers, try_publish, try_subscribe, two_nodes, until_status,
+    EVENT, count, event, frame, leave, publish, subscriber, subscribers, try_publish, try_subscribe, two_nodes, until_status,
     welcomed,
 };
 
@@ -90,7 +93,7 @@ async fn a_node_starts_without_redis_and_comes_up_when_redis_does() {
 #[tokio::test]
 async fn clients_stay_while_redis_restarts_and_each_topic_gets_one_gap() {
     let mut redis = RedisProcess::start();
-    let [a, b] = two_nodes(&redis, &[AT_ONCE]).await;
+    let [a, b] = two_nodes(&redis, &[AT_ONCE, ("FANFARE_UNSUBSCRIBE_DELAY_MS", "100")]).await;
     let orders = "channel:orders";
     let mut clients =
         [subscriber(&a, &token("acme", "1"), orders).await, subscriber(&b, &token("acme", "2"), orders).await];
@@ -121,6 +124,7 @@ async fn clients_stay_while_redis_restarts_and_each_topic_gets_one_gap() {
             assert_eq!(client.expect_event("tenant").await["type"], "back");
         }
         assert_eq!(count(&b, GAPS).await, (outage * 3).to_string());
+        until("what was refused is not kept", async || subscribers(&redis, "fanfare:acme:channel:new") == 0).await;
     }
 }
 
@@ -172,10 +176,133 @@ async fn a_killed_subscription_is_made_again() {
     expect_flow(&redis, &mut late, "channel:orders").await;
 }
 
+/// What a client has seen of numbered events while connections were lost.
+#[derive(Debug, Default)]
+struct Account {
+    last: u64,
+    events: usize,
+    holes: usize,
+    gaps: usize,
+}
+
+impl Account {
+    /// Takes all messages of a client until an event of the type `end`. Each gap is counted in `gaps` too.
+    async fn kept(mut client: Client, topic: &str, gaps: Arc<AtomicUsize>) -> Account {
+        let mut account = Account::default();
+        loop {
+            let message = client.message().await;
+            assert_eq!(message["topic"], topic, "{message}");
+            if message["op"] == "gap" {
+                account.gaps += 1;
+                gaps.fetch_add(1, Ordering::SeqCst);
+                continue;
+            }
+            assert_eq!(message["op"], "event", "{message}");
+            if message["event"]["type"] == "end" {
+                return account;
+            }
+            let number = message["event"]["data"].as_u64().unwrap();
+            assert!(number > account.last, "{number} after {}: twice, or in another order", account.last);
+            account.holes += usize::from(account.events > 0 && number > account.last + 1);
+            account.events += 1;
+            account.last = number;
+        }
+    }
+}
+
+#[tokio::test]
+async fn under_traffic_every_hole_is_covered_by_a_gap_and_new_subscriptions_have_neither() {
+    const LOSSES: usize = 6;
+    let redis = RedisProcess::start();
+    // Without topics of their own, so that all that clients are told is about one.
+    let nodes = two_nodes(&redis, &[AT_ONCE, ("FANFARE_OWN_USER_TOPIC", "false")]).await;
+    let traffic = Traffic::start(&redis, "acme:tenant", None);
+    let gaps = Arc::new(AtomicUsize::new(0));
+    let mut accounts = Vec::new();
+    for node in [&nodes[0], &nodes[0], &nodes[1], &nodes[1]] {
+        let client = Client::connect(node, &token("acme", "1")).await;
+        accounts.push(tokio::spawn(Account::kept(client, "tenant", Arc::clone(&gaps))));
+    }
+    let orders = Traffic::start(&redis, "globex:channel:orders", None);
+    for loss in 1..=LOSSES {
+        traffic.flows().await;
+        assert_eq!(redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]), "2");
+        // Whoever subscribes in the middle of it is refused, or misses nothing from then on.
+        for node in &nodes {
+            let mut newcomer = Client::connect(node, &token("globex", "1")).await;
+            let mut seen = subscribed_at_last(&mut newcomer, &orders).await;
+            let enough = orders.last() + 20;
+            while seen.take(&next_on(&mut newcomer, orders.topic()).await) < enough {}
+        }
+        let told = loss * accounts.len();
+        until("everybody is told of the loss", async || gaps.load(Ordering::SeqCst) == told).await;
+    }
+    traffic.flows().await;
+    let last = traffic.stop();
+    publish(&redis, "fanfare:acme:tenant", &event("end"));
+    for account in accounts {
+        let account = account.await.unwrap();
+        assert_eq!((account.last, account.gaps), (last, LOSSES), "{account:?}");
+        assert!(account.holes <= account.gaps, "{account:?}");
+    }
+}
+
+/// Subscribes again and again until it is not refused; the first event must follow without a hole.
+async fn subscribed_at_last(client: &mut Client, traffic: &Traffic) -> Seen {
+    loop {
+        client.send(&json!({ "op": "subscribe", "id": 1, "topic": traffic.topic() })).await;
+        let answer = answer_but_gaps(client).await;
+        if answer["op"] == "subscribed" {
+            return Seen::first_after(traffic.last(), &next_on(client, traffic.topic()).await);
+        }
+        assert_eq!(answer, refused(1, traffic.topic(), "unavailable", AWAY));
+        tokio::task::yield_now().await;
+    }
+}
+
+/// The next message that is not a gap of the client's own topics.
+async fn answer_but_gaps(client: &mut Client) -> Value {
+    loop {
+        let message = client.message().await;
+        if message["op"] != "gap" {
+            return message;
+        }
+        assert_eq!(message["topic"], "tenant", "{message}");
+    }
+}
+
+/// The next event of a topic, for which no gap may come.
+async fn next_on(client: &mut Client, topic: &str) -> Value {
+    let mut message = answer_but_gaps(client).await;
+    assert_eq!((&message["op"], &message["topic"]), (&"event".into(), &topic.into()));
+    message["event"].take()
+}
+
+#[tokio::test]
+async fn a_killed_publishing_connection_costs_a_refusal_at_most() {
+    let redis = RedisProcess::start();
+    let node = Node::start_on(&redis.url(), &[AT_ONCE]).await;
+    let mut client = subscriber(&node, &token("acme", "1"), "channel:orders").await;
+    for _ in 0..3 {
+        // redis-cli is such a connection too, and spared.
+        assert_eq!(redis.command(&["CLIENT", "KILL", "TYPE", "normal"]), "1");
+        until("the node publishes again", async || {
+            let reply = node.publish("acme", "channel:orders", EVENT).await;
+            assert!(reply.status == 200 || (reply.status, reply.code()) == (503, "unavailable".to_owned()), "{reply:?}");
+            reply.status == 200
+        })
+        .await;
+        assert_eq!(client.text().await, frame("channel:orders", EVENT));
+        assert_eq!(node.get("/readyz").await.status, 200);
+    }
+    client.expect_nothing().await;
+    assert_eq!(count(&node, GAPS).await, "0");
+}
+
 #[tokio::test]
 async fn a_redis_that_hangs_is_an_outage_too() {
     let redis = RedisProcess::start();
-    let node = Node::start_on(&redis.url(), &[AT_ONCE, HASTY]).await;
+    let node = Node::start_on(&redis.url(), &[AT_ONCE, HASTY, ("FANFARE_UNSUBSCRIBE_DELAY_MS", "100")]).await;
     let mut client = subscriber(&node, &token("acme", "1"), "channel:orders").await;
     let mut other = Client::connect(&node, &token("acme", "2")).await;
     redis.freeze();
@@ -201,6 +328,9 @@ async fn a_redis_that_hangs_is_an_outage_too() {
     expect_flow(&redis, &mut client, "channel:orders").await;
     other.subscribe("channel:new").await;
     expect_flow(&redis, &mut other, "channel:new").await;
+    // Of the refused subscription nothing is left that would keep the topic.
+    leave(other).await;
+    until("nobody wants it any more", async || subscribers(&redis, "fanfare:acme:channel:new") == 0).await;
 }
 
 #[tokio::test]
@@ -218,7 +348,10 @@ async fn a_connection_that_stalls_and_goes_on_has_lost_nothing() {
         let mut newcomer = Client::connect(&node, &token("acme", "1")).await;
         newcomer.expect_nothing().await;
     }
+    // Who needs something new of Redis waits as long as it does.
+    let patient = tokio::spawn(Handshake::to(&node).bearer(&token("globex", "1")).open());
     redis.thaw();
+    assert_eq!(patient.await.unwrap().expect("welcome").await["tenant"], "globex");
     let mut told = [client.message().await, client.message().await];
     told.sort_by_key(|message| message["op"].to_string());
     assert_eq!((&told[0]["event"]["type"], &told[1]["op"]), (&"during".into(), &"published".into()));

@@ -1,18 +1,13 @@
-//! Secrets, keys and certificates change in their files while a node serves: connections that stand go on and miss
+//! Secrets and keys change in their files while a node serves: connections that stand go on and miss
 //! nothing, and new ones need the new.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use rcgen::{CertifiedKey, KeyPair, PKCS_ECDSA_P256_SHA256};
-use rustls::pki_types::ServerName;
-use rustls::pki_types::pem::PemObject as _;
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use serde_json::json;
 use tempfile::TempDir;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
 use crate::support::{Client, Handshake, Node, RedisProcess, claims, request, token, until};
 use crate::traffic::{Seen, Traffic};
@@ -208,47 +203,6 @@ async fn the_password_of_redis_is_rotated() {
     seen.take_until(&mut client, &topic, last).await;
     client.expect_nothing().await;
     assert!(!node.log().contains("-password"), "{}", node.log());
-}
-
-/// A certificate for `localhost` and its key, as PEM.
-fn certificate() -> (String, String) {
-    let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    (cert.pem(), signing_key.serialize_pem())
-}
-
-/// Connects by TLS, trusting this certificate and no other.
-async fn over_tls(node: &Node, certificate: &str) -> Result<Client, std::io::Error> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(rustls::pki_types::CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let connector = TlsConnector::from(Arc::new(config.with_root_certificates(roots).with_no_client_auth()));
-    let stream = TcpStream::connect(node.clients).await.unwrap();
-    let stream = connector.connect(ServerName::try_from("localhost").unwrap(), stream).await?;
-    let mut client = Handshake::to(node).bearer(&token("acme", "1")).over(Box::new(stream)).await.unwrap();
-    client.expect("welcome").await;
-    Ok(client)
-}
-
-#[tokio::test]
-async fn certificates_are_rotated() {
-    let redis = RedisProcess::start();
-    let ((old, old_key), (new, new_key)) = (certificate(), certificate());
-    let (certificate_file, key_file) = (Rotated::new(&old), Rotated::new(&old_key));
-    let settings =
-        [("FANFARE_TLS_CERTIFICATE_FILE", certificate_file.path()), ("FANFARE_TLS_KEY_FILE", key_file.path()), OFTEN];
-    let node = Node::start_on(&redis.url(), &settings).await;
-    assert!(over_tls(&node, &new).await.is_err());
-    let connected = UnderTraffic::start(&redis, over_tls(&node, &old).await.unwrap()).await;
-
-    // Half of the change is no change.
-    certificate_file.replace(&new);
-    node.logged("file changed and can't be used, the old content stays").await;
-    assert!(over_tls(&node, &old).await.is_ok());
-    key_file.replace(&new_key);
-    until("the new certificate is served", async || over_tls(&node, &new).await.is_ok()).await;
-    assert!(over_tls(&node, &old).await.is_err());
-    connected.finish().await;
 }
 
 /// Kubernetes mounts a secret as a link to a link, and changes it by swapping the inner one.

@@ -94,7 +94,12 @@ impl Seen {
     pub(crate) async fn from_subscribed(client: &mut Client, traffic: &Traffic) -> Seen {
         client.subscribe(traffic.topic()).await;
         let last = traffic.last();
-        let first = number(&client.expect_event(traffic.topic()).await);
+        Seen::first_after(last, &client.expect_event(traffic.topic()).await)
+    }
+
+    /// `event` is the first that came after `subscribed`, when `last` was the last.
+    pub(crate) fn first_after(last: u64, event: &Value) -> Seen {
+        let first = number(event);
         assert!(first <= last + 1, "subscribed when {last} was the last, and the first to come was {first}");
         Seen { next: Some(first + 1) }
     }
