@@ -12,7 +12,8 @@ const DEFAULT: &str = "fanfare:";
 const SEPARATOR: char = ':';
 
 /// What every Redis key and channel of one Fanfare begins with; `fanfare` unless configured. Two Fanfares with
-/// different prefixes on one Redis don't see each other.
+/// different prefixes on one Redis don't see each other, unless one prefix is the other and more behind a `:`
+/// (`app` and `app:acme`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prefix(Arc<str>);
 

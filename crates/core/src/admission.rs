@@ -81,6 +81,7 @@ impl Admission {
 
     /// A place on the node and at `address`.
     pub fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Place, LimitReached> {
+        let address = bucket(address);
         let mut counts = self.counts.lock();
         below(counts.node, self.limits.node, "connections_max")?;
         if self.limits.address > 0 {
@@ -92,6 +93,7 @@ impl Admission {
 
     /// A place among the unauthenticated of `address`.
     pub fn enter_pending(self: &Arc<Self>, address: IpAddr) -> Result<PendingPlace, LimitReached> {
+        let address = bucket(address);
         let limit = self.limits.unauthenticated;
         if limit > 0 {
             take(&mut self.counts.lock().unauthenticated, address, limit, "unauthenticated_per_address_max")?;
@@ -162,6 +164,14 @@ impl fmt::Display for LimitReached {
     }
 }
 
+/// What counts as one address: whoever has an IPv6 address has the 2⁶⁴ others of its network too (RFC 4291 §2.5.4).
+fn bucket(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((u128::from(address) & !u128::from(u64::MAX)).into()),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
 fn below(count: usize, limit: usize, setting: &'static str) -> Result<(), LimitReached> {
     if limit > 0 && count >= limit { Err(LimitReached { setting, limit }) } else { Ok(()) }
 }
@@ -214,6 +224,16 @@ mod tests {
         assert_eq!(admission.enter_pending(ADDRESS).unwrap_err().setting, "unauthenticated_per_address_max");
         drop(pending);
         admission.enter_pending(ADDRESS).unwrap();
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_address() {
+        let admission = Admission::new(AdmissionLimits { address: 1, ..AdmissionLimits::default() });
+        let _first = admission.enter("2001:db8::1".parse().unwrap()).unwrap();
+        assert!(admission.enter("2001:db8::2".parse().unwrap()).is_err());
+        admission.enter("2001:db8:0:1::2".parse().unwrap()).unwrap();
+        let _mapped = admission.enter("::ffff:127.0.0.1".parse().unwrap()).unwrap();
+        assert!(admission.enter(ADDRESS).is_err());
     }
 
     #[test]

@@ -58,6 +58,11 @@ impl Batch {
         self.topic
     }
 
+    /// The topic's name.
+    pub fn name(&self) -> &TopicKey {
+        &self.name
+    }
+
     /// How many events it holds.
     pub fn len(&self) -> usize {
         self.events.len()

@@ -7,9 +7,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fanfare_protocol::Codec;
+use fanfare_protocol::{Codec, TopicKey};
 
-use crate::batch::{Batch, TopicId};
+use crate::batch::Batch;
 
 /// What conflation leaves behind (holes, and keys whose event has gone) is squeezed out when there is more of it than
 /// this and than a good part of the queue.
@@ -23,9 +23,18 @@ enum Segment {
         batch: Arc<Batch>,
         range: Range<usize>,
     },
+    /// One event, copied: a slow client that keeps one event of each batch would keep all of them from being freed.
+    Event {
+        key: Option<Key>,
+        bytes: Bytes,
+    },
     /// What conflation has removed, kept so that the numbers of its neighbours stay right.
     Hole,
 }
+
+/// What makes a newer event take an older one's place. By the topic's name, not its number, which another topic may get
+/// while an event waits.
+type Key = (TopicKey, Box<str>);
 
 /// A first-in first-out queue of wire bytes.
 #[derive(Debug)]
@@ -43,8 +52,8 @@ pub(crate) struct Queue {
 /// Exists from the first overflow until the queue is empty again: a client that keeps up pays nothing for it.
 #[derive(Debug, Default)]
 struct Conflation {
-    /// A topic's number goes to another one only after the client has left the topic, so it can't mislead here.
-    latest: HashMap<(TopicId, Box<str>), u64>,
+    /// The number of the newest event of each key.
+    latest: HashMap<Key, u64>,
     /// Made since the last squeeze: at least as many as there are.
     holes: usize,
 }
@@ -160,17 +169,18 @@ impl Queue {
                 self.written -= batch.bytes(self.codec, range.start..begun).len();
                 range.start = begun;
             }
-            Some(Segment::Frame(_) | Segment::Hole) => {}
+            Some(Segment::Frame(_) | Segment::Event { .. } | Segment::Hole) => {}
         }
     }
 
-    fn push_conflated(&mut self, batch: &Arc<Batch>, index: usize) {
+    fn push_conflated(&mut self, batch: &Batch, index: usize) {
         let number = self.front + self.segments.len() as u64;
-        let range = index..index + 1;
-        self.bytes += batch.bytes(self.codec, range.clone()).len();
-        self.segments.push_back(Segment::Events { batch: Arc::clone(batch), range });
-        let (Some(key), Some(conflation)) = (batch.key(index), &mut self.conflation) else { return };
-        let older = conflation.latest.insert((batch.topic(), key.into()), number);
+        let bytes = Bytes::copy_from_slice(batch.bytes(self.codec, index..index + 1));
+        let key = batch.key(index).map(|key| (batch.name().clone(), Box::from(key)));
+        self.bytes += bytes.len();
+        self.segments.push_back(Segment::Event { key: key.clone(), bytes });
+        let (Some(key), Some(conflation)) = (key, &mut self.conflation) else { return };
+        let older = conflation.latest.insert(key, number);
         // What the socket has begun has to be finished, so it is nobody's older event.
         let unbegun = self.front + u64::from(self.written > 0);
         if let Some(older) = older.filter(|&older| older >= unbegun) {
@@ -190,10 +200,8 @@ impl Queue {
         self.segments.retain(|segment| !matches!(segment, Segment::Hole));
         let mut latest = HashMap::new();
         for (number, segment) in (self.front..).zip(&self.segments) {
-            if let Segment::Events { batch, range } = segment
-                && let Some(key) = batch.key(range.start)
-            {
-                latest.insert((batch.topic(), key.into()), number);
+            if let Segment::Event { key: Some(key), .. } = segment {
+                latest.insert(key.clone(), number);
             }
         }
         self.conflation = Some(Box::new(Conflation { latest, holes: 0 }));
@@ -203,7 +211,7 @@ impl Queue {
 impl Segment {
     fn bytes(&self, codec: Codec) -> &[u8] {
         match self {
-            Self::Frame(bytes) => bytes,
+            Self::Frame(bytes) | Self::Event { bytes, .. } => bytes,
             Self::Events { batch, range } => batch.bytes(codec, range.clone()),
             Self::Hole => &[],
         }
@@ -214,7 +222,9 @@ impl Segment {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
-    use fanfare_protocol::{Event, TopicKey};
+    use fanfare_protocol::Event;
+
+    use crate::batch::TopicId;
     use proptest::prelude::*;
 
     /// Event `i` has key `i`, the last one has none.

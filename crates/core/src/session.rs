@@ -22,7 +22,7 @@ const SLOW_AFTER_MS_MAX: u64 = 2_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
 
-/// A connection that has a principal: what shards deliver to and the heartbeat watches.
+/// A connection after the upgrade: what shards deliver to and the heartbeat watches.
 #[derive(Debug)]
 pub struct Session {
     id: SessionId,

@@ -18,6 +18,10 @@ use tokio::io::{AsyncRead, ReadBuf};
 /// The longest payload of a control frame (RFC 6455 §5.5).
 const CONTROL_BYTES_MAX: usize = 125;
 
+/// A message may have this many fragments, or as many as would be this long each.
+const FRAGMENTS_MIN: usize = 1_024;
+const FRAGMENT_BYTES: usize = 16;
+
 /// Puts a client's bytes together to messages of at most `message_bytes_max` bytes.
 pub struct Assembler {
     message_bytes_max: usize,
@@ -26,6 +30,8 @@ pub struct Assembler {
     /// Payload bytes of the fragments that wait for their last one.
     fragment_bytes: usize,
     in_fragments: bool,
+    /// Fragments of the message so far: empty ones cost no bytes, but work.
+    fragments: usize,
     parser: Option<Box<Parser>>,
 }
 
@@ -74,6 +80,9 @@ pub enum Violation {
     /// §8.1.
     #[error("text is not UTF-8")]
     Utf8,
+    /// So fine that it can only be meant to cost work.
+    #[error("message in too many fragments")]
+    TooManyFragments,
     /// More than this node takes.
     #[error("message over {0} bytes")]
     TooLarge(usize),
@@ -84,7 +93,7 @@ impl Violation {
     pub fn close_code(self) -> CloseCode {
         match self {
             Self::Utf8 => CloseCode::InvalidUtf8,
-            Self::TooLarge(_) => CloseCode::TooLarge,
+            Self::TooLarge(_) | Self::TooManyFragments => CloseCode::TooLarge,
             _ => CloseCode::Protocol,
         }
     }
@@ -93,7 +102,14 @@ impl Violation {
 impl Assembler {
     /// Nothing is allocated until bytes come.
     pub fn new(message_bytes_max: usize) -> Self {
-        Self { message_bytes_max, tail: BytesMut::new(), fragment_bytes: 0, in_fragments: false, parser: None }
+        Self {
+            message_bytes_max,
+            tail: BytesMut::new(),
+            fragment_bytes: 0,
+            in_fragments: false,
+            fragments: 0,
+            parser: None,
+        }
     }
 
     /// From the next frame on, messages may have so many bytes.
@@ -143,6 +159,9 @@ impl Assembler {
             if (header.opcode == OpCode::Continuation) != self.in_fragments {
                 return Err(Violation::Fragmentation);
             }
+            if self.fragments > FRAGMENTS_MIN.max(self.message_bytes_max / FRAGMENT_BYTES) {
+                return Err(Violation::TooManyFragments);
+            }
             if payload > self.message_bytes_max - self.fragment_bytes.min(self.message_bytes_max) {
                 return Err(Violation::TooLarge(self.message_bytes_max));
             }
@@ -155,6 +174,7 @@ impl Assembler {
         let header = Header::parse(&frame).ok().flatten()?;
         if !header.is_control() {
             self.in_fragments = !header.fin;
+            self.fragments = if header.fin { 0 } else { self.fragments + 1 };
             self.fragment_bytes += frame.len() - header.len;
         }
         let parser = self.parser.get_or_insert_with(Parser::boxed);
@@ -406,6 +426,12 @@ mod tests {
                 "too large by fragments",
                 [frame(0x02, &[0; 1_000]), frame(0x80, &[0; 25])].concat(),
                 Violation::TooLarge(1_024),
+                1009,
+            ),
+            (
+                "endless empty fragments",
+                [frame(0x02, b"x"), frame(0x00, b"").repeat(1_100)].concat(),
+                Violation::TooManyFragments,
                 1009,
             ),
             ("64 MiB announced", vec![0x82, 0xff, 0, 0, 0, 0, 4, 0, 0, 0], Violation::TooLarge(1_024), 1009),

@@ -18,6 +18,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use crate::auth::{AuthError, Principal};
+use crate::clock;
 use crate::connection::Handler;
 use crate::hub;
 use crate::join::{Item, Join, Joined, Welcome};
@@ -195,7 +196,7 @@ impl Client {
             tenant: principal.tenant.as_str().into(),
             user: principal.user.clone(),
             expires_at_ms: principal.expires_at_ms,
-            server_time_ms: self.node.clock.unix_ms(),
+            server_time_ms: clock::unix_ms(),
             ping_ms: config.ping_ms,
             limits: Limits {
                 message_bytes: config.message_bytes_max as u64,
@@ -330,6 +331,9 @@ impl Client {
                     session.send(&ServerFrame::Published { id, position: None }, now(&node))
                 }
                 Err(error) => {
+                    if let PublishError::Refused(words) = &error {
+                        node.metrics.publish_refused(&key, words);
+                    }
                     let (code, message) = publish_code(&error);
                     session.send(&ServerFrame::Error { id, topic: Some(topic.as_str()), code, message }, now(&node))
                 }

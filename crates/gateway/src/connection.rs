@@ -1,5 +1,5 @@
 //! One client's connection after the upgrade: one task, one loop, no buffer while nothing comes. It reads, and goes on
-//! writing where the outbox had to stop. What a frame means stands in [`crate::command`].
+//! writing where the outbox had to stop. What a frame means stands in [`crate::client`].
 
 use std::future::poll_fn;
 use std::sync::Arc;

@@ -14,6 +14,7 @@ use opentelemetry_sdk::metrics::{Instrument, SdkMeterProvider, Stream};
 use parking_lot::Mutex;
 use prometheus::{Encoder as _, Registry, TextEncoder};
 
+use crate::clock::unix_ms;
 use crate::lifecycle::Phase;
 use crate::metrics::{Metrics, OTHER};
 use crate::node::Node;
@@ -195,7 +196,7 @@ impl Instruments {
             .with_callback(|observer| observer.observe(process::cpu_time().as_secs_f64(), &[]))
             .build();
         let clock = &self.node.clock;
-        let started_at = Duration::from_millis(clock.unix_ms().saturating_sub(clock.now().0));
+        let started_at = Duration::from_millis(unix_ms().saturating_sub(clock.now().0));
         self.meter
             .f64_observable_gauge("process_start_time_seconds")
             .with_description("When the node started, Unix time")

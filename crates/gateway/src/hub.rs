@@ -12,6 +12,7 @@ use fanfare_core::topics::{Entered, ShardId, Topics};
 use fanfare_core::{Batch, Session, SessionId, TopicId};
 use fanfare_protocol::{ErrorCode, Event, TopicKey};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
 
 use crate::clock::Clock;
 use crate::connection_name::ConnectionNames;
@@ -25,6 +26,9 @@ const QUEUE_MAX: usize = 4_096;
 /// Notices and commands taken in one go.
 const NOTICES_A_TURN: usize = 4_096;
 const COMMANDS_A_TURN: usize = 256;
+
+/// What a frame has beside its topic and its envelope, at most: header, field names, a position.
+const AROUND_EVENT_BYTES: usize = 100;
 
 /// How often topics without subscribers are looked for.
 const EXPIRE_TICK: Duration = Duration::from_millis(250);
@@ -116,6 +120,7 @@ impl Hub {
     /// Runs until all connections and the node are gone.
     pub async fn run(mut self) {
         let mut expire_ticks = tokio::time::interval(EXPIRE_TICK);
+        expire_ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut notices = Vec::new();
         let mut commands = Vec::new();
         loop {
@@ -178,6 +183,8 @@ impl Hub {
                 for join in self.joins.settle(id, |join| join.settle(id, &refused)) {
                     self.finish(join).await;
                 }
+                // Whoever is subscribed, from before an outage or by the node itself, gets nothing from now on.
+                self.tell_gap(vec![id]).await;
             }
         }
     }
@@ -191,6 +198,7 @@ impl Hub {
             Ok(event) => {
                 self.around.metrics.event_in(&event.event_type, payload_bytes);
                 let except = event.except.as_deref().and_then(|name| self.around.names.session(name));
+                self.arrived.bytes += event.envelope.len() + key.topic().len() + AROUND_EVENT_BYTES;
                 self.arrived.add(id, event, except, received);
             }
             Err(error) => self.around.metrics.event_invalid(key, &error),
@@ -228,13 +236,17 @@ impl Hub {
         }
         // Before the joins: who subscribes now has missed nothing.
         if !owed.is_empty() {
-            let owed = Arc::new(owed);
-            for shard in &self.around.shards {
-                send(shard, shard::Command::Gap(Arc::clone(&owed))).await;
-            }
+            self.tell_gap(owed).await;
         }
         for join in done {
             self.finish(join).await;
+        }
+    }
+
+    async fn tell_gap(&self, topics: Vec<TopicId>) {
+        let topics = Arc::new(topics);
+        for shard in &self.around.shards {
+            send(shard, shard::Command::Gap(Arc::clone(&topics))).await;
         }
     }
 
@@ -309,7 +321,6 @@ impl Hub {
 
 impl Arrived {
     fn add(&mut self, id: TopicId, event: Event, except: Option<SessionId>, received: Instant) {
-        self.bytes += event.envelope.len();
         self.oldest.get_or_insert(received);
         let events = self.by_topic.entry(id).or_default();
         if events.is_empty() {

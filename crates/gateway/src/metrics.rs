@@ -65,6 +65,7 @@ pub struct Metrics {
     /// From the backplane to the last client's socket or outbox, in seconds; set by who exports it.
     pub fan_out_seconds: OnceLock<Histogram<f64>>,
     invalid_log: LogLimit<&'static str>,
+    refused_log: LogLimit<&'static str>,
 }
 
 /// A number, changed by one instruction.
@@ -217,6 +218,7 @@ impl Metrics {
             api_requests: Labelled::default(),
             fan_out_seconds: OnceLock::new(),
             invalid_log: LogLimit::default(),
+            refused_log: LogLimit::default(),
         }
     }
 
@@ -308,6 +310,13 @@ impl Metrics {
 
     pub(crate) fn api_answered(&self, status: StatusCode) {
         self.api_requests.add(status.as_u16(), 1);
+    }
+
+    /// Not counted: it is the operator's to mend, so the log says it.
+    pub(crate) fn publish_refused(&self, key: &TopicKey, words: &str) {
+        if let Some(suppressed) = self.refused_log.pass("publish") {
+            tracing::error!(key = key.as_str(), error = words, suppressed, "the backplane refuses a client's event");
+        }
     }
 
     pub(crate) fn fan_out(&self, took: Duration) {

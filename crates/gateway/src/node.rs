@@ -1,6 +1,7 @@
 //! What the parts of one node share, and how they are put together. Deliberately no listener: see [`crate::serve`].
 
 use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use fanfare_core::admission::{Admission, AdmissionLimits, Place};
 use fanfare_core::rate::FrameRate;
 use fanfare_core::{Budget, Outbox, Session, SessionId};
 use fanfare_protocol::Codec;
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
 use crate::auth::Verifier;
@@ -112,6 +114,7 @@ impl Node {
             sessions: Arc::clone(&sessions),
             budget: Arc::clone(&budget),
             gap_spread_ms: config.gap_spread_ms,
+            outbox_bytes_max: config.outbox_bytes_max,
         };
         let (shards, tasks): (Vec<_>, Vec<_>) = (0..config.shards).map(|_| Shard::new(around.clone())).unzip();
         for shard in tasks {
@@ -196,7 +199,11 @@ impl Node {
 
 /// A client's stay. This future is what an idle connection costs, so it holds nothing that only a part of the way needs.
 async fn stay(node: Arc<Node>, mut connection: Connection<Client>, listed: Listed, address: IpAddr) {
-    let end = connection.run(node.config.close_timeout).await;
+    // Should handling a message panic, what the client holds on the node is given back all the same.
+    let end = AssertUnwindSafe(connection.run(node.config.close_timeout)).catch_unwind().await.unwrap_or_else(|_| {
+        tracing::error!(%address, "a client's task panicked");
+        End::Gone
+    });
     log_end(connection.handler(), address, end);
     let (client, busy) = connection.into_handler();
     Box::pin(client.leave(busy)).await;

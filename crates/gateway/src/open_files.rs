@@ -7,9 +7,10 @@ use std::io;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Open files kept free for what is not a client's connection: listeners, Redis, the admin and API ports,
-/// files read again when they change, and sockets on their way in or out.
-pub const RESERVED_OPEN_FILES: u64 = 256;
+/// Open files kept free for what has no place among the connections: listeners, Redis, the admin and API ports, files
+/// read again when they change; those that have yet to say what they want ([`crate::listener::HANDSHAKES_MAX`]), and
+/// those that are being turned away.
+pub const RESERVED_OPEN_FILES: u64 = 896;
 
 /// The soft limit of open files before and after [`raise`]; `u64::MAX` stands for "no limit".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, HeaderValue};
+use hyper::header::{ALLOW, CONNECTION, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use crate::dev::Dev;
@@ -29,7 +29,18 @@ pub struct Routes {
 
 impl Routes {
     /// Answers one request from `peer`, the next hop whose address is proven.
+    ///
+    /// Only a WebSocket stays: with any other answer the connection ends, or a few hundred clients that ask for nothing in
+    /// particular again and again could hold all the places of those that have yet to connect.
     pub async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Response<Full<Bytes>> {
+        let mut response = self.route(request, peer).await;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    async fn route(&self, request: Request<Incoming>, peer: IpAddr) -> Response<Full<Bytes>> {
         if self.dev.is_some()
             && let Some(refusal) = Dev::refuse_stranger(&request)
         {

@@ -159,7 +159,11 @@ fn connections_max(wanted: usize) -> usize {
     }
     let fitting = open_files::clamp_connections(wanted, open_files::current());
     if fitting < wanted {
-        tracing::warn!(connections_max = wanted, clamped_to = fitting, "more connections than open files allow");
+        tracing::info!(
+            connections_max = wanted,
+            clamped_to = fitting,
+            "connections_max lowered to what open files allow"
+        );
     }
     fitting
 }

@@ -9,6 +9,7 @@ use fanfare_core::gaps::Gaps;
 use fanfare_core::{Batch, Flush, Pushed, Registry, Session, TopicId, frame};
 use fanfare_protocol::{GapReason, Lost, ServerFrame, TopicKey};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -24,7 +25,7 @@ const QUEUE_MAX: usize = 1;
 const DELIVERIES_A_TURN: usize = 64;
 
 /// How often gap notices that are due are sent.
-const GAP_TICK: Duration = Duration::from_millis(20);
+const GAP_TICK_MS: u64 = 20;
 
 /// What the hub tells a shard.
 #[derive(Debug)]
@@ -81,6 +82,8 @@ pub struct Around {
     pub budget: Arc<Budget>,
     /// How far gap notices are spread.
     pub gap_spread_ms: u64,
+    /// What may wait for one client.
+    pub outbox_bytes_max: usize,
 }
 
 /// What one pass over the subscribers did.
@@ -101,15 +104,18 @@ impl Shard {
 
     /// Runs until the hub is gone.
     pub async fn run(mut self) {
-        let mut gap_ticks = tokio::time::interval(GAP_TICK);
+        let mut gap_ticks = tokio::time::interval(Duration::from_millis(GAP_TICK_MS));
+        // It rests while nobody is owed anything; what it missed meanwhile is not made up for.
+        gap_ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                // Gaps first: a busy shard always has a next command.
                 biased;
+                _ = gap_ticks.tick(), if !self.gaps.is_empty() => self.tell_gaps(),
                 command = self.commands.recv() => match command {
                     Some(command) => self.handle(command).await,
                     None => return,
                 },
-                _ = gap_ticks.tick(), if !self.gaps.is_empty() => self.tell_gaps(),
             }
         }
     }
@@ -198,13 +204,18 @@ impl Shard {
         while let Some(owed) = self.gaps.next_due(now) {
             let codec = owed.session.codec();
             let mut told = Vec::new();
-            for (topic, name) in &owed.topics {
+            for (&topic, name) in &owed.topics {
                 // It may have unsubscribed while the notice waited.
-                let subscribed = self.registry.contains(*topic, owed.session.id());
-                if subscribed && self.registry.name(*topic) == Some(name) {
-                    frame::put_message(&mut told, codec, &gap(name).encode(codec));
-                    self.around.metrics.gap();
+                if !self.registry.contains(topic, owed.session.id()) || self.registry.name(topic) != Some(name) {
+                    continue;
                 }
+                // A client of thousands of topics is told in parts: all notices at once might not fit into its outbox.
+                if owed.session.outbox().waiting_bytes() + told.len() > self.around.outbox_bytes_max / 4 {
+                    self.gaps.owe(&owed.session, (topic, name), now + GAP_TICK_MS, 0);
+                    continue;
+                }
+                frame::put_message(&mut told, codec, &gap(name).encode(codec));
+                self.around.metrics.gap();
             }
             if !told.is_empty() {
                 self.around.metrics.answered(owed.session.send_bytes(told.into(), now));

@@ -1,10 +1,10 @@
 //! A real `redis-server` for one test, on a free port of the loopback interface, killed when dropped.
 
-use std::hash::{BuildHasher, RandomState};
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -152,12 +152,14 @@ impl Drop for RedisProcess {
     }
 }
 
-/// A port that nobody listens on, below those that the kernel gives to outgoing connections: of them it could take this
-/// one before its user comes.
+/// A port that nobody listens on, and that the process is given only once: its first user may not listen yet. It lies
+/// below those that the kernel gives to outgoing connections, of which one could take it away again.
 pub(crate) fn free_port() -> u16 {
+    static TURN: AtomicU32 = AtomicU32::new(0);
     loop {
-        let port = 10_000 + RandomState::new().hash_one(0) % 20_000;
-        let port = u16::try_from(port).expect("a port");
+        let turn = TURN.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + (std::process::id().wrapping_mul(97).wrapping_add(turn)) % 20_000;
+        let port = u16::try_from(port).expect("less than 30,000");
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }

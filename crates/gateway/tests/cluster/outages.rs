@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use crate::support::{Client, Handshake, Node, RedisProcess, token, until};
 use crate::traffic::{Seen, Traffic};
 use crate::{
-    EVENT, count, event, frame, leave, publish, subscriber, subscribers, try_publish, try_subscribe, two_nodes, until_status,
-    welcomed,
+    EVENT, count, event, frame, leave, publish, subscriber, subscribers, try_publish, try_subscribe, two_nodes,
+    until_status, welcomed,
 };
 
 /// Gaps are told at once, so that a test doesn't wait.
@@ -288,7 +288,10 @@ async fn a_killed_publishing_connection_costs_a_refusal_at_most() {
         assert_eq!(redis.command(&["CLIENT", "KILL", "TYPE", "normal"]), "1");
         until("the node publishes again", async || {
             let reply = node.publish("acme", "channel:orders", EVENT).await;
-            assert!(reply.status == 200 || (reply.status, reply.code()) == (503, "unavailable".to_owned()), "{reply:?}");
+            assert!(
+                reply.status == 200 || (reply.status, reply.code()) == (503, "unavailable".to_owned()),
+                "{reply:?}"
+            );
             reply.status == 200
         })
         .await;
@@ -439,7 +442,9 @@ async fn a_channel_that_redis_forbids_is_an_error_for_that_topic_only() {
 async fn a_client_whose_own_topics_redis_forbids_is_served_all_the_same() {
     let redis = restricted(&["acme:channel:*"]);
     let node = Node::start_on(&redis.url_with("node", "secret"), &[AT_ONCE]).await;
-    let mut client = subscriber(&node, &token("acme", "1"), "channel:orders").await;
+    let mut client = Client::connect(&node, &token("acme", "1")).await;
+    expect_gaps(&mut client, &["tenant", "user:1"]).await;
+    client.subscribe("channel:orders").await;
     expect_flow(&redis, &mut client, "channel:orders").await;
     // What Redis hands out later was missed until then.
     redis.command(&["ACL", "SETUSER", "node", "&fanfare:acme:tenant", "&fanfare:acme:user:*"]);
@@ -459,7 +464,7 @@ async fn a_subscription_that_redis_revokes_is_made_up_for_when_it_is_granted_aga
     // Redis closes the connections of a user that loses a channel.
     let channels = ["&fanfare:acme:tenant", "&fanfare:acme:user:*"];
     redis.command(&[&["ACL", "SETUSER", "node", "resetchannels"], &channels[..]].concat());
-    expect_gaps(&mut client, &["tenant", "user:1"]).await;
+    expect_gaps(&mut client, &["tenant", "user:1", "channel:orders"]).await;
     expect_flow(&redis, &mut client, "tenant").await;
     node.logged("the backplane refuses a topic").await;
     assert_eq!(subscribers(&redis, "fanfare:acme:channel:orders"), 0);
