@@ -112,6 +112,11 @@ impl Topics {
         self.slot_mut(id).asked = false;
     }
 
+    /// Whether the backplane refused `id`, and nobody has asked again.
+    pub fn is_refused(&self, id: TopicId) -> bool {
+        !self.slot(id).asked
+    }
+
     /// The backplane delivers nothing from here on.
     pub fn lose_all(&mut self) {
         for topic in self.slots.iter_mut().flatten() {

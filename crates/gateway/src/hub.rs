@@ -180,11 +180,12 @@ impl Hub {
                 let Some(id) = self.topics.find(topic.as_str()) else { return };
                 self.topics.refuse(id);
                 let refused = Outcome::Refused(ErrorCode::Unavailable, "the backplane refuses this topic".to_owned());
-                for join in self.joins.settle(id, |join| join.settle(id, &refused)) {
-                    self.finish(join).await;
-                }
+                let done = self.joins.settle(id, |join| join.settle(id, &refused));
                 // Whoever is subscribed, from before an outage or by the node itself, gets nothing from now on.
                 self.tell_gap(vec![id]).await;
+                for join in done {
+                    self.finish(join).await;
+                }
             }
         }
     }
@@ -303,9 +304,12 @@ impl Hub {
     /// Every topic of the join is settled: the client is told, and its events follow.
     async fn finish(&mut self, mut join: Join) {
         let shard = shard_of(join.session.id(), self.around.shards.len());
+        let mut missed = Vec::new();
         for id in join.given_up() {
             if join.is_automatic {
                 self.topics.owe_gap(id);
+                // One that only waits for the backplane's return is told then.
+                missed.extend(Some(id).filter(|id| self.topics.is_refused(*id)));
             } else {
                 self.topics.leave(id, shard, self.around.clock.now());
             }
@@ -314,7 +318,7 @@ impl Hub {
         let (session, answer) = (Arc::clone(&join.session), join.answer());
         let (added, done) = oneshot::channel();
         join.report(done);
-        let add = shard::Command::Add { session, topics, answer, done: added };
+        let add = shard::Command::Add { session, topics, missed, answer, done: added };
         send(&self.around.shards[usize::from(shard.0)], add).await;
     }
 }

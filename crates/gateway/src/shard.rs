@@ -43,6 +43,8 @@ pub enum Command {
         session: Arc<Session>,
         /// Which.
         topics: Vec<(TopicId, TopicKey)>,
+        /// Those of them that the backplane refuses: the client gets nothing of them from the start.
+        missed: Vec<TopicId>,
         /// What the client is told first.
         answer: Bytes,
         /// Told when it is done.
@@ -127,11 +129,14 @@ impl Shard {
                 self.deliver(&batches).await;
                 self.around.metrics.fan_out(received.elapsed());
             }
-            Command::Add { session, topics, answer, done } => {
+            Command::Add { session, topics, missed, answer, done } => {
                 self.around.metrics.answered(session.send_bytes(answer, now));
                 for (topic, name) in &topics {
                     let before = self.registry.count(*topic);
                     self.registry.add(*topic, name, &session);
+                    if missed.contains(topic) {
+                        self.gaps.owe(&session, (*topic, name), now, self.around.gap_spread_ms);
+                    }
                     self.around.metrics.subscribed(self.registry.count(*topic) - before);
                 }
                 // The connection may have gone meanwhile; it takes back what it finds here.

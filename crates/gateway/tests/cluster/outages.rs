@@ -1,12 +1,14 @@
 //! Redis goes and comes back, in every way it can. Clients stay, learn what can't be done meanwhile, and are told of what
 //! they may have missed, once.
 
+use std::collections::HashSet;
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::net::TcpSocket;
 
 use crate::support::{Client, Handshake, Node, RedisProcess, token, until};
 use crate::traffic::{Seen, Traffic};
@@ -155,6 +157,35 @@ async fn gaps_are_spread_over_time() {
     let (first, last) = (told[0], told[told.len() - 1]);
     assert!(last.checked_sub(first).unwrap() > SPREAD / 2, "{told:?}");
     assert!(last < SPREAD + Duration::from_secs(3), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_client_with_thousands_of_topics_is_told_of_each_and_not_taken_for_a_slow_one() {
+    const TOPICS: usize = 6_000;
+    let redis = RedisProcess::start();
+    let settings = [AT_ONCE, ("FANFARE_OUTBOX_BYTES_MAX", "131072")];
+    let node = Node::start_on(&redis.url(), &settings).await;
+    // A client on a slow line: its kernel takes little at a time.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let stream = Box::new(socket.connect(node.clients).await.unwrap());
+    let mut client = Handshake::to(&node).bearer(&token("acme", "1")).over(stream).await.ok().unwrap();
+    client.expect("welcome").await;
+    let names: Vec<_> = (0..TOPICS).map(|number| format!("channel:{number:0100}")).collect();
+    for names in names.chunks(200) {
+        let topics: Vec<_> = names.iter().map(|topic| json!({ "topic": topic })).collect();
+        client.send(&json!({ "op": "subscribe", "topics": topics })).await;
+        for _ in names {
+            client.expect("subscribed").await;
+        }
+    }
+    redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    let mut expected: HashSet<String> = names.into_iter().chain(["tenant".to_owned(), "user:1".to_owned()]).collect();
+    while !expected.is_empty() {
+        let gap = client.expect("gap").await;
+        assert!(expected.remove(gap["topic"].as_str().unwrap()), "twice: {gap}");
+    }
+    client.expect_nothing().await;
 }
 
 #[tokio::test]
