@@ -31,6 +31,8 @@ lint: ## Clippy, warnings denied
 
 .PHONY: deny
 deny: ## Licences, advisories, sources and duplicates of dependencies
+	@# All platforms' dependencies are judged, also those that this one never builds.
+	$(CARGO) fetch --locked
 	$(CARGO) deny --offline check licenses bans sources
 
 .PHONY: unit

@@ -1,5 +1,5 @@
-//! What is written in the file, the environment and the flags is what a node does; what can't be done stops it, all of it
-//! told at once and no secret with it.
+//! What is written in the file, the environment and the flags is what a node does; what can't be done stops it, all of
+//! it told at once and no secret with it.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -39,7 +39,8 @@ async fn one_file_is_enough_for_a_node_and_for_every_command() {
     let (_directory, path) = written(&format!(
         "listen = '{clients}'\nadmin_listen = '{admin}'\napi_listen = '{api}'\nbackplane = '{}'\n\
          redis_prefix = 'from-file'\njwt_hs256_secret = ['kid:k1:{secret}']\napi_keys = 'app:hunter2-key'\n\
-         node_id = 'node-of-the-file'\njwt_claim_tenant = '/org/name'\nsubscriptions_per_connection_max = 3\nping_ms = 12345\n",
+         node_id = 'node-of-the-file'\njwt_claim_tenant = '/org/name'\n\
+         subscriptions_per_connection_max = 3\nping_ms = 12345\n",
         redis.url()
     ));
     let node = Node::spawn(&["serve", "--config", &path, "--ping-ms", "23456"], &NOTHING_SET);
@@ -99,7 +100,8 @@ async fn a_typo_in_the_file_stops_the_node_and_names_the_right_key() {
     let mut node = Node::spawn(&["serve", "--config", &path], &[]);
     assert_eq!(node.ended().await.code(), Some(1));
     let expected = format!(
-        "fanfare: the configuration can't be used: unknown key \"drian_delay_s\" in {path}:2: did you mean \"drain_delay_s\"?\n"
+        "fanfare: the configuration can't be used: unknown key \"drian_delay_s\" in {path}:2: did you mean \
+         \"drain_delay_s\"?\n"
     );
     assert_eq!(node.log(), expected);
     assert_eq!(node.printed(), "");
@@ -165,8 +167,8 @@ async fn a_development_node_listens_to_this_machine_only() {
         let mut node = Node::spawn(&["serve", "--dev"], &[(setting, &address)]);
         assert_eq!(node.ended().await.code(), Some(1));
         let expected = format!(
-            "fanfare: the configuration can't be used: {key} = \"{address}\" (environment variable {setting}): --dev is open to \
-             everybody and listens on loopback only; listen on 127.0.0.1, or serve without --dev and configure tokens\n"
+            "fanfare: the configuration can't be used: {key} = \"{address}\" (environment variable {setting}): \
+             --dev is open to everybody and listens on loopback only; listen on 127.0.0.1, or serve without --dev and configure tokens\n"
         );
         assert_eq!(node.log(), expected);
     }

@@ -180,6 +180,35 @@ async fn a_client_in_the_middle_of_its_handshake_is_sent_away_too() {
     assert_eq!(node.ended().await.code(), Some(0));
 }
 
+#[tokio::test]
+async fn a_node_leaves_while_redis_hangs() {
+    let redis = RedisProcess::start();
+    let settings = [("FANFARE_REDIS_RESPONSE_TIMEOUT_MS", "60000"), ("FANFARE_DRAIN_S", "3")];
+    let mut node = Node::start_on(&redis.url(), &settings).await;
+    let mut idle = Client::connect(&node, &token("acme", "1")).await;
+    let mut busy = Client::connect(&node, &token("acme", "2")).await;
+    redis.freeze();
+    busy.send(&json!({ "op": "subscribe", "id": 1, "topic": "channel:orders" })).await;
+    until("the node has the frame", async || node.metric("fanfare_frames_received_total").await >= 1.0).await;
+    let signalled = Instant::now();
+    node.signal("-TERM");
+    for client in [&mut idle, &mut busy] {
+        expect_sent_away(client).await;
+    }
+    assert_eq!(node.ended().await.code(), Some(0), "{}", node.log());
+    assert!(signalled.elapsed() < Duration::from_secs(3) + SLACK, "{:?}", signalled.elapsed());
+}
+
+#[tokio::test]
+async fn a_node_that_never_had_a_redis_leaves_as_any_other() {
+    let redis = RedisProcess::not_started(&[]);
+    let mut node = Node::start_unready_on(&redis.url(), &[]).await;
+    let mut client = Client::connect(&node, &token("acme", "1")).await;
+    node.signal("-TERM");
+    expect_sent_away(&mut client).await;
+    assert_eq!(node.ended().await.code(), Some(0), "{}", node.log());
+}
+
 /// Answers one request for a key set, once it may.
 async fn slow_issuer(listener: tokio::net::TcpListener, key_set: String, may_answer: oneshot::Receiver<()>) {
     let (mut stream, _) = listener.accept().await.unwrap();

@@ -1,5 +1,5 @@
-//! Stories about nodes that share a real Redis: what reaches whom, what fails and comes back, how a node leaves, how it is
-//! configured. What one client and one node say to each other is told elsewhere.
+//! Stories about nodes that share a real Redis: what reaches whom, what fails and comes back, how a node leaves, how it
+//! is configured. What one client and one node say to each other is told elsewhere.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod bad_events;
@@ -8,6 +8,7 @@ mod config;
 mod drain;
 mod fan_out;
 mod outages;
+mod permissions;
 mod rotation;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,5 +1,5 @@
-//! Redis goes and comes back, in every way it can. Clients stay, learn what can't be done meanwhile, and are told of what
-//! they may have missed, once.
+//! Redis goes and comes back, in every way it can. Clients stay, learn what can't be done meanwhile, and are told of
+//! what they may have missed, once.
 
 use std::collections::HashSet;
 use std::fs;
@@ -7,18 +7,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use rcgen::CertifiedKey;
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
-use tokio::net::TcpSocket;
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
-use crate::support::{Client, Handshake, Node, RedisProcess, token, until};
+use crate::support::{Client, Frame, Handshake, Node, RedisProcess, token, until};
 use crate::traffic::{Seen, Traffic};
 use crate::{
     EVENT, count, event, frame, leave, publish, subscriber, subscribers, try_publish, try_subscribe, two_nodes,
-    until_status, welcomed,
+    until_count, until_status, welcomed,
 };
 
 /// Gaps are told at once, so that a test doesn't wait.
-const AT_ONCE: (&str, &str) = ("FANFARE_GAP_SPREAD_MS", "0");
+pub(crate) const AT_ONCE: (&str, &str) = ("FANFARE_GAP_SPREAD_MS", "0");
 
 /// A Redis that hangs is noticed quickly.
 const HASTY: (&str, &str) = ("FANFARE_REDIS_RESPONSE_TIMEOUT_MS", "400");
@@ -28,12 +32,13 @@ const GAPS: &str = "fanfare_gaps_sent_total";
 
 const AWAY: &str = "the backplane is away: try again later";
 
-fn refused(id: u64, topic: &str, code: &str, message: &str) -> Value {
+/// The answer to a frame that is refused.
+pub(crate) fn refused(id: u64, topic: &str, code: &str, message: &str) -> Value {
     json!({ "op": "error", "id": id, "topic": topic, "code": code, "message": message })
 }
 
 /// The next messages are one gap for each of these topics, in any order.
-async fn expect_gaps(client: &mut Client, topics: &[&str]) {
+pub(crate) async fn expect_gaps(client: &mut Client, topics: &[&str]) {
     let mut expected = topics.to_vec();
     while !expected.is_empty() {
         let gap = client.message().await;
@@ -46,7 +51,7 @@ async fn expect_gaps(client: &mut Client, topics: &[&str]) {
 }
 
 /// Events flow to a client of `acme`, and nothing else is on its way to it.
-async fn expect_flow(redis: &RedisProcess, client: &mut Client, topic: &str) {
+pub(crate) async fn expect_flow(redis: &RedisProcess, client: &mut Client, topic: &str) {
     publish(redis, &format!("fanfare:acme:{topic}"), EVENT);
     assert_eq!(client.text().await, frame(topic, EVENT));
 }
@@ -159,18 +164,36 @@ async fn gaps_are_spread_over_time() {
     assert!(last < SPREAD + Duration::from_secs(3), "{told:?}");
 }
 
+/// A welcomed client over TLS, where nothing goes to the kernel past the outbox.
+async fn over_tls(redis: &RedisProcess, settings: &[(&str, &str)]) -> (Node, Client, TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let [certificate_file, key_file] = ["certificate.pem", "key.pem"].map(|name| directory.path().join(name));
+    let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(&certificate_file, cert.pem()).unwrap();
+    fs::write(&key_file, signing_key.serialize_pem()).unwrap();
+    let files = [
+        ("FANFARE_TLS_CERTIFICATE_FILE", certificate_file.to_str().unwrap()),
+        ("FANFARE_TLS_KEY_FILE", key_file.to_str().unwrap()),
+    ];
+    let node = Node::start_on(&redis.url(), &[&files, settings].concat()).await;
+    let mut roots = RootCertStore::empty();
+    roots.add(cert.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let connector = TlsConnector::from(Arc::new(config.with_root_certificates(roots).with_no_client_auth()));
+    let stream = TcpStream::connect(node.clients).await.unwrap();
+    let stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
+    let mut client = Handshake::to(&node).bearer(&token("acme", "1")).over(Box::new(stream)).await.ok().unwrap();
+    client.expect("welcome").await;
+    (node, client, directory)
+}
+
 #[tokio::test]
 async fn a_client_with_thousands_of_topics_is_told_of_each_and_not_taken_for_a_slow_one() {
-    const TOPICS: usize = 6_000;
+    const TOPICS: usize = 2_000;
     let redis = RedisProcess::start();
-    let settings = [AT_ONCE, ("FANFARE_OUTBOX_BYTES_MAX", "131072")];
-    let node = Node::start_on(&redis.url(), &settings).await;
-    // A client on a slow line: its kernel takes little at a time.
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(4_096).unwrap();
-    let stream = Box::new(socket.connect(node.clients).await.unwrap());
-    let mut client = Handshake::to(&node).bearer(&token("acme", "1")).over(stream).await.ok().unwrap();
-    client.expect("welcome").await;
+    // Less than all notices together.
+    let (_node, mut client, _files) = over_tls(&redis, &[AT_ONCE, ("FANFARE_OUTBOX_BYTES_MAX", "131072")]).await;
     let names: Vec<_> = (0..TOPICS).map(|number| format!("channel:{number:0100}")).collect();
     for names in names.chunks(200) {
         let topics: Vec<_> = names.iter().map(|topic| json!({ "topic": topic })).collect();
@@ -368,6 +391,28 @@ async fn a_redis_that_hangs_is_an_outage_too() {
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_while_its_subscription_waits_leaves_nothing_behind() {
+    let redis = RedisProcess::start();
+    let settings = [("FANFARE_REDIS_RESPONSE_TIMEOUT_MS", "20000"), ("FANFARE_UNSUBSCRIBE_DELAY_MS", "100")];
+    let node = Node::start_on(&redis.url(), &settings).await;
+    let mut staying = subscriber(&node, &token("acme", "1"), "channel:orders").await;
+    let mut client = Client::connect(&node, &token("acme", "2")).await;
+    redis.freeze();
+    client
+        .send(&json!({ "op": "subscribe", "topics": [{ "topic": "channel:orders" }, { "topic": "channel:new" }] }))
+        .await;
+    until("the node has the frame", async || node.metric("fanfare_frames_received_total").await >= 2.0).await;
+    client.send_close(1000).await;
+    redis.thaw();
+    while client.next().await != Frame::End {}
+    until("nobody wants it any more", async || subscribers(&redis, "fanfare:acme:channel:new") == 0).await;
+    // tenant, user:1 and channel:orders of the one that stays.
+    until_count(&node, "fanfare_subscriptions", 3).await;
+    until_count(&node, "fanfare_topics", 3).await;
+    expect_flow(&redis, &mut staying, "channel:orders").await;
+}
+
+#[tokio::test]
 async fn a_connection_that_stalls_and_goes_on_has_lost_nothing() {
     let redis = RedisProcess::start();
     // A stall is shorter than this.
@@ -391,118 +436,4 @@ async fn a_connection_that_stalls_and_goes_on_has_lost_nothing() {
     assert_eq!((&told[0]["event"]["type"], &told[1]["op"]), (&"during".into(), &"published".into()));
     expect_flow(&redis, &mut client, "channel:orders").await;
     assert_eq!(count(&node, GAPS).await, "0");
-}
-
-#[tokio::test]
-async fn a_wrong_password_is_told_and_a_right_one_is_enough() {
-    let redis = RedisProcess::start_with(&["--requirepass", "hunter2-is-right"]);
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("password");
-    fs::write(&file, "hunter2-is-wrong\n").unwrap();
-
-    let without = Node::start_unready_on(&redis.url(), &[]).await;
-    let needs = "it wants a password: put one into the URL (redis://user:password@…) or into the password file";
-    let wrong = "it does not accept the user name or the password: correct the URL or the password file";
-    let expected = |cause| format!("not connected to the backplane yet: {}: {cause}", redis.url());
-    until("told to give one", async || node_says(&without, &expected(needs)).await).await;
-
-    let from_file =
-        Node::start_unready_on(&redis.url(), &[("FANFARE_REDIS_PASSWORD_FILE", file.to_str().unwrap())]).await;
-    let from_url = Node::start_unready_on(&redis.url_with("", "hunter2-is-wrong"), &[]).await;
-    for node in [&from_file, &from_url] {
-        until("told that it is wrong", async || node_says(node, &expected(wrong)).await).await;
-        assert!(!node.log().contains("hunter2"), "{}", node.log());
-    }
-    // The file is read at every attempt.
-    fs::write(&file, "hunter2-is-right\n").unwrap();
-    until_status(&from_file, "/readyz", 200).await;
-    let right = Node::start_on(&redis.url_with("", "hunter2-is-right"), &[]).await;
-    let mut clients = [
-        subscriber(&from_file, &token("acme", "1"), "channel:orders").await,
-        subscriber(&right, &token("acme", "2"), "channel:orders").await,
-    ];
-    redis.command_as(Some("hunter2-is-right"), &["PUBLISH", "fanfare:acme:channel:orders", EVENT]);
-    for client in &mut clients {
-        assert_eq!(client.text().await, frame("channel:orders", EVENT));
-    }
-    assert!(!right.log().contains("hunter2"), "{}", right.log());
-}
-
-async fn node_says(node: &Node, reason: &str) -> bool {
-    node.get("/readyz").await.json()["reason"] == reason
-}
-
-/// A Redis whose user `node` may use these channels and no others.
-fn restricted(channels: &[&str]) -> RedisProcess {
-    let redis = RedisProcess::start();
-    let rules = ["ACL", "SETUSER", "node", "on", ">secret", "+@all", "resetchannels"];
-    let channels: Vec<_> = channels.iter().map(|channel| format!("&fanfare:{channel}")).collect();
-    let channels: Vec<_> = channels.iter().map(String::as_str).collect();
-    redis.command(&[&rules[..], &channels].concat());
-    redis
-}
-
-#[tokio::test]
-async fn a_channel_that_redis_forbids_is_an_error_for_that_topic_only() {
-    let redis = restricted(&["acme:tenant", "acme:user:*", "acme:channel:open:*"]);
-    let node = Node::start_on(&redis.url_with("node", "secret"), &[]).await;
-    let mut client = Client::connect(&node, &token("acme", "1")).await;
-    let topics = ["channel:open:1", "channel:closed", "channel:open:2"].map(|topic| json!({ "topic": topic }));
-    client.send(&json!({ "op": "subscribe", "id": 8, "topics": topics })).await;
-    assert_eq!(client.expect("subscribed").await["topic"], "channel:open:1");
-    let forbidden = "the backplane refuses this topic";
-    assert_eq!(client.message().await, refused(8, "channel:closed", "unavailable", forbidden));
-    assert_eq!(client.expect("subscribed").await["topic"], "channel:open:2");
-    let refuses = "the backplane refused it; the node's log says why";
-    assert_eq!(try_publish(&mut client, "channel:closed").await, refused(9, "channel:closed", "internal", refuses));
-    node.logged("NOPERM").await;
-    let reply = node.publish("acme", "channel:closed", EVENT).await;
-    assert_eq!((reply.status, reply.code()), (502, "internal".to_owned()));
-    for topic in ["channel:open:1", "channel:open:2", "tenant", "user:1"] {
-        expect_flow(&redis, &mut client, topic).await;
-    }
-    assert_eq!(node.get("/readyz").await.status, 200);
-
-    // Once it is allowed, asking again is enough.
-    redis.command(&["ACL", "SETUSER", "node", "&fanfare:acme:channel:closed"]);
-    client.subscribe("channel:closed").await;
-    expect_flow(&redis, &mut client, "channel:closed").await;
-}
-
-#[tokio::test]
-async fn a_client_whose_own_topics_redis_forbids_is_served_all_the_same() {
-    let redis = restricted(&["acme:channel:*"]);
-    let node = Node::start_on(&redis.url_with("node", "secret"), &[AT_ONCE]).await;
-    let mut client = Client::connect(&node, &token("acme", "1")).await;
-    expect_gaps(&mut client, &["tenant", "user:1"]).await;
-    client.subscribe("channel:orders").await;
-    expect_flow(&redis, &mut client, "channel:orders").await;
-    // What Redis hands out later was missed until then.
-    redis.command(&["ACL", "SETUSER", "node", "&fanfare:acme:tenant", "&fanfare:acme:user:*"]);
-    let mut second = Client::connect(&node, &token("acme", "1")).await;
-    expect_gaps(&mut client, &["tenant", "user:1"]).await;
-    for topic in ["tenant", "user:1"] {
-        expect_flow(&redis, &mut client, topic).await;
-        assert_eq!(second.text().await, frame(topic, EVENT));
-    }
-}
-
-#[tokio::test]
-async fn a_subscription_that_redis_revokes_is_made_up_for_when_it_is_granted_again() {
-    let redis = restricted(&["acme:*"]);
-    let node = Node::start_on(&redis.url_with("node", "secret"), &[AT_ONCE]).await;
-    let mut client = subscriber(&node, &token("acme", "1"), "channel:orders").await;
-    // Redis closes the connections of a user that loses a channel.
-    let channels = ["&fanfare:acme:tenant", "&fanfare:acme:user:*"];
-    redis.command(&[&["ACL", "SETUSER", "node", "resetchannels"], &channels[..]].concat());
-    expect_gaps(&mut client, &["tenant", "user:1", "channel:orders"]).await;
-    expect_flow(&redis, &mut client, "tenant").await;
-    node.logged("the backplane refuses a topic").await;
-    assert_eq!(subscribers(&redis, "fanfare:acme:channel:orders"), 0);
-
-    redis.command(&["ACL", "SETUSER", "node", "&fanfare:acme:channel:*"]);
-    let mut second = subscriber(&node, &token("acme", "2"), "channel:orders").await;
-    expect_gaps(&mut client, &["channel:orders"]).await;
-    expect_flow(&redis, &mut client, "channel:orders").await;
-    assert_eq!(second.text().await, frame("channel:orders", EVENT));
 }

@@ -1,5 +1,5 @@
-//! A backend that publishes numbered events without a pause, through one `redis-cli` that reads its commands from a pipe;
-//! and how a client finds out that it misses none of them.
+//! A backend that publishes numbered events without a pause, through one `redis-cli` that reads its commands from a
+//! pipe; and how a client finds out that it misses none of them.
 
 use std::io::Write as _;
 use std::process::{Child, ChildStdin, Command, Stdio};

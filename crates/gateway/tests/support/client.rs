@@ -120,6 +120,7 @@ impl Handshake {
         );
         head.extend(self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")));
         stream.write_all((head + "\r\n").as_bytes()).await.expect("the handshake is sent");
+        stream.flush().await.expect("the handshake is sent");
         let reply = in_time("the answer to the handshake", read_reply(&mut stream)).await;
         if reply.status != 101 {
             return Err(reply);
@@ -177,7 +178,12 @@ impl Client {
 
     /// Sends bytes as they are. The node may have closed already: that shows when its frames are read.
     pub(crate) async fn send_raw(&mut self, bytes: &[u8]) {
-        let _ = in_time("the node takes what is sent", self.writer.write_all(bytes)).await;
+        let sending = async {
+            self.writer.write_all(bytes).await?;
+            // TLS keeps what the socket didn't take at once.
+            self.writer.flush().await
+        };
+        let _ = in_time("the node takes what is sent", sending).await;
     }
 
     /// Subscribes and returns the answer, which must be `subscribed`.
@@ -249,7 +255,10 @@ impl Client {
 
     /// The next frame is a close frame, and nothing follows it. Returns its code and reason.
     pub(crate) async fn expect_close(&mut self) -> (Option<u16>, String) {
-        let Frame::Close(code, reason) = self.next().await else { panic!("a close frame should have come") };
+        let (code, reason) = match self.next().await {
+            Frame::Close(code, reason) => (code, reason),
+            other => panic!("a close frame should have come, not {other:?}"),
+        };
         self.send_close(code.unwrap_or(1000)).await;
         assert_eq!(self.next().await, Frame::End);
         // The node may have closed its side for both.
