@@ -158,7 +158,7 @@ pub(crate) fn free_port() -> u16 {
     static TURN: AtomicU32 = AtomicU32::new(0);
     loop {
         let turn = TURN.fetch_add(1, Ordering::Relaxed);
-        let port = 10_000 + (std::process::id().wrapping_mul(97).wrapping_add(turn)) % 20_000;
+        let port = 10_000 + (std::process::id().wrapping_mul(7_919).wrapping_add(turn)) % 20_000;
         let port = u16::try_from(port).expect("less than 30,000");
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;

@@ -168,7 +168,8 @@ async fn a_development_node_listens_to_this_machine_only() {
         assert_eq!(node.ended().await.code(), Some(1));
         let expected = format!(
             "fanfare: the configuration can't be used: {key} = \"{address}\" (environment variable {setting}): \
-             --dev is open to everybody and listens on loopback only; listen on 127.0.0.1, or serve without --dev and configure tokens\n"
+             --dev is open to everybody and listens on loopback only; listen on 127.0.0.1, or serve without --dev and \
+             configure tokens\n"
         );
         assert_eq!(node.log(), expected);
     }
