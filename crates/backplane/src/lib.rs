@@ -6,6 +6,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `backplane` | [`Backplane`]: want a topic, publish to it |
+//! | `history` | [`Keep`], [`Read`], [`Tail`], [`Page`]: durable events |
 //! | `inbox` | [`Inbox`]: the bounded queue of what arrives, in the backplane's order |
 //! | `notice` | [`Notice`]: what stands in the inbox |
 //! | `state` | [`State`]: does the backplane work now? |
@@ -14,6 +15,7 @@
 //! | `redis` | the backplane over a Redis server |
 
 mod backplane;
+mod history;
 mod inbox;
 mod keyspace;
 mod memory;
@@ -22,6 +24,9 @@ mod redis;
 mod state;
 
 pub use backplane::{Backplane, PublishError};
+pub use history::{
+    ID_BYTES_MAX, Keep, MAXLEN_DEFAULT, Page, Read, ReadError, ReadLimits, Stored, TTL_DEFAULT, TTL_MIN, Tail,
+};
 pub use inbox::{INBOX_BYTES_MAX, Inbox, InboxLimits};
 pub use keyspace::{PREFIX_BYTES_MAX, Prefix, PrefixError};
 pub use notice::Notice;

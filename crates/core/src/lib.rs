@@ -4,6 +4,7 @@
 //! - [`session`]: a connection as the rest of the node sees it
 //! - [`batch`]: the events of a topic that arrived together, framed once; [`frame`] is the framing
 //! - [`topics`]: the node's table of topics; [`joins`]: who waits for a confirmation
+//! - [`sequence`]: a topic's events in order, holes filled from its history
 //! - [`registry`]: who is subscribed in one shard; [`gaps`]: who has to be told of a loss
 //! - [`admission`], [`rate`]: how many connections, how many frames
 //! - [`wheel`], [`time`]: when
@@ -18,6 +19,7 @@ pub mod outbox;
 mod queue;
 pub mod rate;
 pub mod registry;
+pub mod sequence;
 pub mod session;
 mod sync;
 pub mod time;
