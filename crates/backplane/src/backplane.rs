@@ -1,9 +1,11 @@
 //! The one handle that a node has of its backplane, whichever kind it is. An enum, since the set is closed.
 
 use bytes::Bytes;
-use fanfare_protocol::TopicKey;
+use fanfare_protocol::{Position, TopicKey};
 use tokio::sync::watch;
 
+use crate::delivery::Delivery;
+use crate::history::{Keep, Page, Read, ReadError, ReadLimits, Tail};
 use crate::inbox::{Inbox, InboxLimits};
 use crate::memory;
 use crate::redis::{self, RedisConfig};
@@ -88,6 +90,17 @@ impl Backplane {
         }
     }
 
+    /// Asks for [`crate::Notice::Fence`] with this number: then everything that was published before this call, to topics
+    /// that are confirmed, has come. If the connection is lost before that, no such notice comes.
+    ///
+    /// Never waits and does no I/O.
+    pub fn fence(&self, number: u64) {
+        match &self.kind {
+            Kind::Memory(node) => node.fence(number),
+            Kind::Redis(node) => node.fence(number),
+        }
+    }
+
     /// Publishes to every node that wants the topic, this one included. That nobody does is no error.
     ///
     /// Payloads that one caller publishes one after the other arrive in that order.
@@ -98,12 +111,61 @@ impl Backplane {
         }
     }
 
+    /// Keeps an envelope in the topic's history and publishes it with its position, in one step: the order of positions is
+    /// the order of messages. An event that is published again with the same `Keep::id` is not; the first one's position
+    /// is the answer.
+    pub async fn publish_durable(
+        &self,
+        topic: &TopicKey,
+        envelope: Bytes,
+        keep: &Keep,
+    ) -> Result<Position, PublishError> {
+        if let Some(refusal) = keep.refusal(&envelope) {
+            return Err(PublishError::Refused(refusal));
+        }
+        match &self.kind {
+            Kind::Memory(node) => node.publish_durable(topic, envelope, keep).await,
+            Kind::Redis(node) => node.publish_durable(topic, &envelope, keep).await,
+        }
+    }
+
+    /// Where topics stand, and what they have kept after a position. One answer for each, in order; sent in batches of
+    /// which only a few are on their way, so any number of topics may be asked for at once.
+    pub async fn read(&self, reads: &[Read], limits: ReadLimits) -> Vec<Result<Tail, ReadError>> {
+        match &self.kind {
+            Kind::Memory(node) => node.read(reads, limits),
+            Kind::Redis(node) => node.read(reads, limits).await,
+        }
+    }
+
+    /// The newest events before `before`, or the newest of all, oldest first.
+    pub async fn history(
+        &self,
+        topic: &TopicKey,
+        before: Option<Position>,
+        limits: ReadLimits,
+    ) -> Result<Page, ReadError> {
+        match &self.kind {
+            Kind::Memory(node) => Ok(node.history(topic, before, limits)),
+            Kind::Redis(node) => node.history(topic, before, limits).await,
+        }
+    }
+
     /// Whether it would take a payload now. Together with [`Backplane::state`] this tells a backplane that is away from
     /// one that answers while nothing is delivered here.
     pub fn can_publish(&self) -> bool {
         match &self.kind {
             Kind::Memory(_) => true,
             Kind::Redis(node) => node.can_publish(),
+        }
+    }
+
+    /// The last proof that what is published comes back to this node. None before the first one, and where none is needed
+    /// or wanted: in memory, or without `RedisConfig::probe_interval`.
+    pub fn delivery(&self) -> Option<Delivery> {
+        match &self.kind {
+            Kind::Memory(_) => None,
+            Kind::Redis(node) => node.delivery(),
         }
     }
 

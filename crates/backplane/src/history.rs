@@ -17,6 +17,12 @@ pub const TTL_MIN: Duration = Duration::from_mins(1);
 /// The longest idempotency id, in bytes.
 pub const ID_BYTES_MAX: usize = 128;
 
+/// The largest number that the function library takes: 15 digits, which its arithmetic holds exactly.
+const NUMBER_MAX: u64 = 999_999_999_999_999;
+
+/// The largest envelope that can be kept, in bytes: 1 MiB.
+pub const ENVELOPE_BYTES_MAX: usize = 1024 * 1024;
+
 /// How a durable event is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keep {
@@ -31,6 +37,32 @@ pub struct Keep {
 impl Default for Keep {
     fn default() -> Self {
         Keep { maxlen: MAXLEN_DEFAULT, ttl: TTL_DEFAULT, id: None }
+    }
+}
+
+impl Keep {
+    /// Why an event can't be kept so, in words that name the fix. The function library on Redis checks the same.
+    pub(crate) fn refusal(&self, envelope: &[u8]) -> Option<String> {
+        let begins_map = matches!(envelope.first(), Some(b'{' | 0x80..=0x8f | 0xde | 0xdf));
+        if !begins_map {
+            return Some("an envelope is a JSON object, which begins with {, or a MessagePack map".to_owned());
+        }
+        if envelope.len() > ENVELOPE_BYTES_MAX {
+            let bytes = envelope.len();
+            return Some(format!("the envelope has {bytes} bytes; at most {ENVELOPE_BYTES_MAX} are allowed"));
+        }
+        if self.maxlen == 0 || self.maxlen > NUMBER_MAX {
+            return Some(format!("maxlen must be 1 to {NUMBER_MAX} events"));
+        }
+        if self.ttl < TTL_MIN || self.ttl.as_millis() > u128::from(NUMBER_MAX) {
+            return Some(format!("the ttl must be {} to {NUMBER_MAX} milliseconds", TTL_MIN.as_millis()));
+        }
+        match &self.id {
+            Some(id) if id.is_empty() || id.len() > ID_BYTES_MAX => {
+                Some(format!("the idempotency id must have 1 to {ID_BYTES_MAX} bytes"))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -96,4 +128,16 @@ pub enum ReadError {
     /// The server refused it, in its own words: `NOPERM …`.
     #[error("the backplane refused it: {0}")]
     Refused(String),
+}
+
+impl ReadError {
+    /// Whether asking again would bring the same: a permission is missing, or a function. Otherwise the server is busy with
+    /// something that ends by itself (<https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors>).
+    pub fn is_lasting(&self) -> bool {
+        const PASSING: [&str; 5] = ["LOADING", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN"];
+        match self {
+            ReadError::Unavailable | ReadError::Timeout => false,
+            ReadError::Refused(words) => !PASSING.iter().any(|passing| words.starts_with(passing)),
+        }
+    }
 }

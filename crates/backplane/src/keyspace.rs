@@ -69,6 +69,21 @@ impl Prefix {
         [&self.0, topic.as_str()].concat()
     }
 
+    /// The key that holds a topic's epoch. Like all keys of a topic it shares the slot of its channel.
+    pub(crate) fn head(&self, topic: &TopicKey) -> String {
+        ["{", &self.0, topic.as_str(), "}:head"].concat()
+    }
+
+    /// The key that remembers under which position an event with this id was published.
+    pub(crate) fn id(&self, topic: &TopicKey, id: &str) -> String {
+        ["{", &self.0, topic.as_str(), "}:id:", id].concat()
+    }
+
+    /// The channel of a node's probes. No tenant is called `node`.
+    pub(crate) fn probe_channel(&self, node_id: &str) -> String {
+        format!("{}node:{node_id}:probe", self.0)
+    }
+
     /// How many bytes of a channel's name come before `<tenant>:<topic>`; nothing if the channel isn't ours.
     pub(crate) fn len_in(&self, channel: &[u8]) -> Option<usize> {
         channel.starts_with(self.0.as_bytes()).then_some(self.0.len())
@@ -91,7 +106,10 @@ mod tests {
     fn names_the_channel_of_a_topic() {
         let topic = TopicKey::parse("acme:channel:orders").unwrap();
         assert_eq!(Prefix::default().channel(&topic), "fanfare:acme:channel:orders");
+        assert_eq!(Prefix::default().head(&topic), "{fanfare:acme:channel:orders}:head");
+        assert_eq!(Prefix::default().id(&topic, "a:{1}"), "{fanfare:acme:channel:orders}:id:a:{1}");
         assert_eq!(Prefix::parse("prod:ff").unwrap().channel(&topic), "prod:ff:acme:channel:orders");
+        assert_eq!(Prefix::default().probe_channel("a-1"), "fanfare:node:a-1:probe");
         assert_eq!(Prefix::default(), Prefix::parse("fanfare").unwrap());
         assert_eq!(Prefix::default().as_str(), "fanfare");
     }

@@ -9,12 +9,14 @@
 //! | `history` | [`Keep`], [`Read`], [`Tail`], [`Page`]: durable events |
 //! | `inbox` | [`Inbox`]: the bounded queue of what arrives, in the backplane's order |
 //! | `notice` | [`Notice`]: what stands in the inbox |
+//! | `delivery` | [`Delivery`]: how far it lags behind |
 //! | `state` | [`State`]: does the backplane work now? |
 //! | `keyspace` | [`Prefix`] and the names of Redis channels |
 //! | `memory` | the backplane inside one process |
 //! | `redis` | the backplane over a Redis server |
 
 mod backplane;
+mod delivery;
 mod history;
 mod inbox;
 mod keyspace;
@@ -24,11 +26,16 @@ mod redis;
 mod state;
 
 pub use backplane::{Backplane, PublishError};
+pub use delivery::Delivery;
 pub use history::{
-    ID_BYTES_MAX, Keep, MAXLEN_DEFAULT, Page, Read, ReadError, ReadLimits, Stored, TTL_DEFAULT, TTL_MIN, Tail,
+    ENVELOPE_BYTES_MAX, ID_BYTES_MAX, Keep, MAXLEN_DEFAULT, Page, Read, ReadError, ReadLimits, Stored, TTL_DEFAULT,
+    TTL_MIN, Tail,
 };
 pub use inbox::{INBOX_BYTES_MAX, Inbox, InboxLimits};
 pub use keyspace::{PREFIX_BYTES_MAX, Prefix, PrefixError};
 pub use notice::Notice;
-pub use redis::{RedisConfig, RedisServer, RedisUrlError};
+pub use redis::{
+    ClientCertificate, FunctionLibrary, FunctionLibraryError, RedisConfig, RedisFunctions, RedisScripting, RedisServer,
+    RedisUrlError,
+};
 pub use state::State;

@@ -24,6 +24,8 @@ pub enum Notice {
     },
     /// These topics are subscribed from here on: no message of theirs that comes after this notice is missing.
     Confirmed(Vec<TopicKey>),
+    /// Everything that was published before `Backplane::fence` was called with this number stands before this notice.
+    Fence(u64),
     /// This topic can't be subscribed. It is tried again when it is wanted again, and on the next connection.
     Refused {
         /// The topic.
@@ -51,7 +53,7 @@ impl Notice {
             Notice::Confirmed(topics) => topics.len() * Notice::CONFIRMED_TOPIC_BYTES,
             Notice::Refused { topic, error } => topic.as_str().len() + error.len(),
             Notice::Down { error } => error.len(),
-            Notice::Up { .. } => 0,
+            Notice::Up { .. } | Notice::Fence(_) => 0,
         };
         own + OVERHEAD_BYTES
     }

@@ -1,7 +1,7 @@
 //! The backplane over a Redis server: two connections, each with a supervisor of its own, so that publishing goes on
-//! while a full inbox holds the subscription connection back.
+//! while a full inbox holds the subscription connection back; and a small pool that reads histories.
 //!
-//! It deliberately knows neither Sentinel nor Cluster: such an address is refused with a clear message.
+//! It deliberately doesn't know Cluster: such an address is refused with a clear message.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -11,9 +11,14 @@
 //! | `subscriptions` | what is wanted and what Redis has confirmed, without I/O |
 //! | `feed` | from a push of Redis to a notice in the inbox |
 //! | `publisher` | the connection that publishes, and its supervisor |
+//! | `probe` | proof that what is published comes back |
+//! | `sentinel` | which server is the primary |
 //! | `connect` | from an address to a connection that is fit for use |
 //! | `connect_error` | why there is none, and what to do about it |
 //! | `socket` | TCP, TLS and Unix sockets |
+//! | `library` | the function library: on the server, and how it is called |
+//! | `functions` | [`FunctionLibrary`]: the same for operators |
+//! | `reader` | the pool that reads histories |
 //! | `line` | a socket under watch: back-pressure, signs of life, why it broke |
 //! | `backoff` | the pause before the next attempt |
 //! | `secret` | a text that is never printed |
@@ -23,9 +28,14 @@ mod config;
 mod connect;
 mod connect_error;
 mod feed;
+mod functions;
+mod library;
 mod line;
+mod probe;
 mod publisher;
+mod reader;
 mod secret;
+mod sentinel;
 mod server;
 mod socket;
 mod subscriber;
@@ -33,15 +43,20 @@ mod subscriptions;
 
 use std::sync::Arc;
 
-use fanfare_protocol::TopicKey;
+use fanfare_protocol::{Position, TopicKey};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-pub use self::config::RedisConfig;
+pub use self::config::{ClientCertificate, RedisConfig, RedisFunctions, RedisScripting};
+pub use self::functions::{FunctionLibrary, FunctionLibraryError};
+use self::probe::{Deliveries, Prover};
 use self::publisher::Publisher;
+use self::reader::Reader;
 pub use self::server::{RedisServer, RedisUrlError};
 use self::subscriber::{Subscriber, Wanted};
 use crate::backplane::PublishError;
+use crate::delivery::Delivery;
+use crate::history::{Keep, Page, Read, ReadError, ReadLimits, Tail};
 use crate::inbox::{Inbox, InboxLimits, InboxSender};
 use crate::state::State;
 
@@ -59,6 +74,7 @@ struct Tasks {
     publisher: Arc<Publisher>,
     inbox: InboxSender,
     state: watch::Receiver<State>,
+    deliveries: Arc<Deliveries>,
     supervisors: [JoinHandle<()>; 2],
 }
 
@@ -69,10 +85,12 @@ impl Node {
         let (state_sender, state) = watch::channel(State::Connecting { error: None });
         let wanted = Arc::new(Wanted::default());
         let publisher = Arc::new(Publisher::new(Arc::clone(&config)));
-        let subscriber = Subscriber::new(Arc::clone(&config), Arc::clone(&wanted), inbox.clone(), state_sender);
+        let deliveries = Arc::<Deliveries>::default();
+        let prover = Prover::new(Arc::clone(&config), Arc::clone(&publisher), Arc::clone(&deliveries));
+        let subscriber = Subscriber::new(Arc::clone(&config), Arc::clone(&wanted), inbox.clone(), state_sender, prover);
         let supervisors =
             [tokio::spawn(subscriber.supervise()), tokio::spawn(publisher::supervise(Arc::clone(&publisher)))];
-        (Node { tasks: Arc::new(Tasks { config, wanted, publisher, inbox, state, supervisors }) }, receiver)
+        (Node { tasks: Arc::new(Tasks { config, wanted, publisher, inbox, state, deliveries, supervisors }) }, receiver)
     }
 
     pub(crate) fn config(&self) -> &RedisConfig {
@@ -87,12 +105,46 @@ impl Node {
         self.tasks.wanted.unwant(topics, &self.tasks.inbox);
     }
 
+    pub(crate) fn fence(&self, number: u64) {
+        self.tasks.wanted.fence(number);
+    }
+
     pub(crate) async fn publish(&self, topic: &TopicKey, payload: &[u8]) -> Result<(), PublishError> {
         self.tasks.publisher.publish(topic, payload).await
     }
 
+    pub(crate) async fn publish_durable(
+        &self,
+        topic: &TopicKey,
+        envelope: &[u8],
+        keep: &Keep,
+    ) -> Result<Position, PublishError> {
+        self.tasks.publisher.publish_durable(topic, envelope, keep).await
+    }
+
+    pub(crate) async fn read(&self, reads: &[Read], limits: ReadLimits) -> Vec<Result<Tail, ReadError>> {
+        self.reader().read(reads, limits).await
+    }
+
+    pub(crate) async fn history(
+        &self,
+        topic: &TopicKey,
+        before: Option<Position>,
+        limits: ReadLimits,
+    ) -> Result<Page, ReadError> {
+        self.reader().history(topic, before, limits).await
+    }
+
+    fn reader(&self) -> Reader<'_> {
+        Reader::new(&self.tasks.config, &self.tasks.publisher)
+    }
+
     pub(crate) fn can_publish(&self) -> bool {
         self.tasks.publisher.is_connected()
+    }
+
+    pub(crate) fn delivery(&self) -> Option<Delivery> {
+        self.tasks.deliveries.last()
     }
 
     pub(crate) fn state(&self) -> watch::Receiver<State> {

@@ -1,7 +1,7 @@
 //! Does the backplane work now? For readiness and metrics; deliberately not in order with the messages, which
 //! [`crate::Notice`] is.
 
-/// The state of the subscription connection, as `Backplane::state` tells it.
+/// The state of delivery to this node, as `Backplane::state` tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
     /// Since the start, the backplane was never up.
@@ -9,8 +9,20 @@ pub enum State {
         /// Why the last attempt failed; nothing before the first one ended. Names the fix, and no secret.
         error: Option<String>,
     },
-    /// Every topic that was wanted when the connection came up has been confirmed or refused, and messages flow.
+    /// Every topic that was wanted when the connection came up has been confirmed or refused, and what is published comes
+    /// back: messages flow.
     Up,
+    /// It was up, the subscriptions stand, and whether messages flow can't be proved now: there is no connection to publish
+    /// a probe over, or the server does not allow it.
+    Unproven {
+        /// Why, and what to do about it.
+        error: String,
+    },
+    /// It was up, and what is published does not come back although Redis answers. The connection is about to be made anew.
+    Undelivered {
+        /// What it looks like.
+        error: String,
+    },
     /// It was up, and the connection was lost.
     Down {
         /// Why, or why the last attempt to return failed.

@@ -34,6 +34,11 @@ async fn settled(config: RedisConfig) -> (Node, [TopicKey; 2]) {
     (node, topics)
 }
 
+/// For a node that is no more than its publishing connection.
+fn without_probes(server: &RedisProcess) -> RedisConfig {
+    RedisConfig { probe_interval: None, ..config(&server.url()) }
+}
+
 /// The connection is back, and what the node wants is complete again.
 async fn assert_returns(node: &mut Node, topics: &[TopicKey]) {
     assert_eq!(node.next().await, Told::Up(false));
@@ -140,7 +145,7 @@ async fn a_node_that_falls_behind_holds_its_bound_and_loses_nothing() {
     small.response_timeout = Duration::from_millis(500);
     let bound = small.inbox_bytes_max + 64 * KIB;
     let (mut node, topics) = settled(small).await;
-    let publisher = Node::new(Backplane::redis(config(&server.url())));
+    let publisher = Node::new(Backplane::redis(without_probes(&server)));
     publisher.publish_when_possible(&topic("nobody:channel:warm-up"), "{}").await;
     let client = subscribers(&server);
     assert_eq!(client.len(), 1);
@@ -154,6 +159,7 @@ async fn a_node_that_falls_behind_holds_its_bound_and_loses_nothing() {
         subscribers(&server).first().is_some_and(|client| client.idle_s >= 2)
     });
     assert_eq!(subscribers(&server)[0].id, client[0].id);
+    assert_eq!(*node.backplane.state().borrow(), State::Up, "its probe waits behind its own full inbox");
     assert!(node.waiting_bytes() <= bound);
     for number in 0..MESSAGES {
         assert_eq!(node.next().await, message(&topics[0], numbered(number)));
@@ -170,7 +176,7 @@ async fn a_node_that_redis_drops_for_falling_behind_is_told() {
     small.inbox_bytes_max = 1024 * KIB;
     let bound = small.inbox_bytes_max + 64 * KIB;
     let (mut node, topics) = settled(small).await;
-    let publisher = Node::new(Backplane::redis(config(&server.url())));
+    let publisher = Node::new(Backplane::redis(without_probes(&server)));
     publisher.publish_when_possible(&topic("nobody:channel:warm-up"), "{}").await;
 
     let mut sent = 0;
@@ -212,10 +218,11 @@ async fn a_hundred_thousand_topics_come_back_too() {
     node.until_confirmed(&topics).await;
     println!("confirmed again in {:?}", start.elapsed());
     node.until_state(State::is_up).await;
-    assert_eq!(subscribers(&server)[0].subscriptions, topics.len());
+    // And the channel of the node's probes.
+    assert_eq!(subscribers(&server)[0].subscriptions, topics.len() + 1);
 
     node.backplane.unwant(&topics);
-    wait_until("Redis knows no subscription any more", || subscribers(&server).is_empty());
+    wait_until("Redis knows no other subscription any more", || subscribers(&server)[0].subscriptions == 1);
 }
 
 /// A connection with subscriptions, as Redis sees it.

@@ -114,7 +114,17 @@ async fn a_password_file_that_is_not_there_is_named() {
 #[tokio::test]
 async fn channels_that_an_acl_denies_are_refused_and_no_others() {
     let server = RedisProcess::start();
-    server.command(&["ACL", "SETUSER", "node", "on", ">hunter2", "+@all", "resetchannels", "&fanfare:acme:*"]);
+    server.command(&[
+        "ACL",
+        "SETUSER",
+        "node",
+        "on",
+        ">hunter2",
+        "+@all",
+        "resetchannels",
+        "&fanfare:acme:*",
+        "&fanfare:node:*",
+    ]);
     let mut node = Node::new(Backplane::redis(config(&server.url_with("node", "hunter2"))));
     assert_eq!(node.next().await, Told::Up(true));
     // Among many in one command, so that the denied ones must be found.
@@ -150,7 +160,17 @@ async fn channels_that_an_acl_denies_are_refused_and_no_others() {
 #[tokio::test]
 async fn a_publish_that_an_acl_denies_is_refused_in_the_servers_words() {
     let server = RedisProcess::start();
-    server.command(&["ACL", "SETUSER", "node", "on", ">hunter2", "+@all", "resetchannels", "&fanfare:acme:*"]);
+    server.command(&[
+        "ACL",
+        "SETUSER",
+        "node",
+        "on",
+        ">hunter2",
+        "+@all",
+        "resetchannels",
+        "&fanfare:acme:*",
+        "&fanfare:node:*",
+    ]);
     let node = Node::new(Backplane::redis(config(&server.url_with("node", "hunter2"))));
     node.publish_when_possible(&topic("acme:tenant"), "{}").await;
     let error = node.backplane.publish(&topic("rival:tenant"), Bytes::new()).await.unwrap_err();
@@ -209,7 +229,7 @@ async fn an_error_that_repeats_the_password_is_cleaned() {
 async fn servers_that_this_version_cant_use_are_named() {
     let sentinel = fake_server::listen(|_| Some(fake_server::hello("7.0.15", "sentinel")));
     let error = error_of(config(&sentinel)).await;
-    assert!(error.contains("it is a Sentinel, which this version does not support yet"), "{error}");
+    assert!(error.contains("it is a Sentinel: write redis+sentinel://"), "{error}");
 
     let cluster = RedisProcess::start_with(&["--cluster-enabled", "yes"]);
     let error = error_of(config(&cluster.url())).await;
@@ -246,7 +266,8 @@ async fn a_subscription_that_is_answered_without_confirmation_ends_the_connectio
             _ => "+OK\r\n".to_owned(),
         })
     });
-    let mut node = Node::new(Backplane::redis(config(&forgetful)));
+    let without_probes = RedisConfig { probe_interval: None, ..config(&forgetful) };
+    let mut node = Node::new(Backplane::redis(without_probes));
     node.backplane.want(&[topic("acme:tenant")]);
     assert_eq!(node.next().await, Told::Up(true));
     let Told::Down(reason) = node.next().await else { panic!("the loss must be told") };

@@ -1,12 +1,14 @@
-//! The events of one topic that arrived together, framed at most once per codec and shared by every recipient.
+//! What one topic's subscribers are told together, events and gaps between them, framed at most once per codec and shared
+//! by every recipient.
 
 use std::ops::Range;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use fanfare_protocol::{Codec, Event, TopicKey, event_frame_json, event_frame_msgpack};
+use fanfare_protocol::{Codec, Event, ServerFrame, TopicKey, event_frame_json, event_frame_msgpack};
 
 use crate::frame;
+use crate::sequence::{Gap, Told};
 use crate::session::SessionId;
 
 /// A topic's number on this node, given out by [`crate::topics::Topics`] and used again after the topic is gone.
@@ -20,21 +22,22 @@ impl TopicId {
     }
 }
 
-/// Events of one topic, in order, and their wire bytes once somebody needs them.
+/// Events and gaps of one topic, in order, and their wire bytes once somebody needs them.
 #[derive(Debug)]
 pub struct Batch {
     topic: TopicId,
     name: TopicKey,
-    events: Vec<Member>,
+    members: Vec<Member>,
+    gaps: usize,
     has_exceptions: bool,
     json: OnceLock<Block>,
     msgpack: OnceLock<Block>,
 }
 
-/// An event and the one session of this node that its publisher left out.
+/// What is told, and the one session of this node that the publisher left out.
 #[derive(Debug)]
 struct Member {
-    event: Event,
+    told: Told<Event>,
     except: Option<SessionId>,
 }
 
@@ -46,11 +49,16 @@ struct Block {
 }
 
 impl Batch {
-    /// A batch; `except` names, event by event, the session of this node to leave out.
-    pub fn new(topic: TopicId, name: TopicKey, events: impl IntoIterator<Item = (Event, Option<SessionId>)>) -> Self {
-        let events: Vec<_> = events.into_iter().map(|(event, except)| Member { event, except }).collect();
-        let has_exceptions = events.iter().any(|member| member.except.is_some());
-        Self { topic, name, events, has_exceptions, json: OnceLock::new(), msgpack: OnceLock::new() }
+    /// A batch; the second of each pair is the session of this node to leave out.
+    pub fn new<T: Into<Told<Event>>>(
+        topic: TopicId,
+        name: TopicKey,
+        told: impl IntoIterator<Item = (T, Option<SessionId>)>,
+    ) -> Self {
+        let members: Vec<_> = told.into_iter().map(|(told, except)| Member { told: told.into(), except }).collect();
+        let has_exceptions = members.iter().any(|member| member.except.is_some());
+        let gaps = members.iter().filter(|member| matches!(member.told, Told::Gap(_))).count();
+        Self { topic, name, members, gaps, has_exceptions, json: OnceLock::new(), msgpack: OnceLock::new() }
     }
 
     /// The topic of all its events.
@@ -63,14 +71,19 @@ impl Batch {
         &self.name
     }
 
-    /// How many events it holds.
+    /// How many frames it becomes.
     pub fn len(&self) -> usize {
-        self.events.len()
+        self.members.len()
     }
 
-    /// Whether it holds none.
+    /// Whether it holds nothing.
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty()
+        self.members.is_empty()
+    }
+
+    /// How many of its frames tell a gap.
+    pub fn gaps(&self) -> usize {
+        self.gaps
     }
 
     /// Whether any of its events leaves a session of this node out.
@@ -78,12 +91,15 @@ impl Batch {
         self.has_exceptions
     }
 
-    /// The conflation key of event `index`.
+    /// The conflation key of frame `index`.
     pub fn key(&self, index: usize) -> Option<&str> {
-        self.events[index].event.key.as_deref()
+        match &self.members[index].told {
+            Told::Event(event) => event.key.as_deref(),
+            Told::Gap(_) => None,
+        }
     }
 
-    /// The wire bytes of the events in `range`.
+    /// The wire bytes of the frames in `range`.
     pub fn bytes(&self, codec: Codec, range: Range<usize>) -> &[u8] {
         let block = self.block(codec);
         let start = if range.start == 0 { 0 } else { block.ends[range.start - 1] };
@@ -91,17 +107,17 @@ impl Batch {
         &block.bytes[start..end]
     }
 
-    /// The event in whose frame the byte lies that is `offset` bytes after the beginning of event `start`'s.
+    /// The frame in which the byte lies that is `offset` bytes after the beginning of frame `start`.
     pub(crate) fn index_at(&self, codec: Codec, start: usize, offset: usize) -> usize {
         let ends = &self.block(codec).ends;
         let offset = offset + if start == 0 { 0 } else { ends[start - 1] };
         start + ends[start..].partition_point(|&end| end <= offset)
     }
 
-    /// The runs of events meant for `session`: all of them, but for those it was left out of.
+    /// The runs of frames meant for `session`: all of them, but for those it was left out of.
     pub fn runs_for(&self, session: SessionId) -> impl Iterator<Item = Range<usize>> + '_ {
-        let len = self.events.len();
-        let left_out = move |index: usize| self.has_exceptions && self.events[index].except == Some(session);
+        let len = self.members.len();
+        let left_out = move |index: usize| self.has_exceptions && self.members[index].except == Some(session);
         let mut next = 0;
         std::iter::from_fn(move || {
             let start = (next..len).find(|&index| !left_out(index))?;
@@ -119,15 +135,19 @@ impl Batch {
     }
 
     fn encode(&self, codec: Codec) -> Block {
-        let size_hint: usize = self.events.iter().map(|member| member.event.envelope.len() + 128).sum();
-        let mut bytes = Vec::with_capacity(size_hint);
+        let bytes = |member: &Member| match &member.told {
+            Told::Event(event) => event.envelope.len() + 128,
+            Told::Gap(_) => 256,
+        };
+        let mut bytes = Vec::with_capacity(self.members.iter().map(bytes).sum());
         let mut payload = Vec::new();
-        let mut ends = Vec::with_capacity(self.events.len());
-        for member in &self.events {
+        let mut ends = Vec::with_capacity(self.members.len());
+        for member in &self.members {
             payload.clear();
-            match codec {
-                Codec::Json => event_frame_json(&mut payload, self.name.topic(), &member.event),
-                Codec::Msgpack => event_frame_msgpack(&mut payload, self.name.topic(), &member.event),
+            match (&member.told, codec) {
+                (Told::Event(event), Codec::Json) => event_frame_json(&mut payload, self.name.topic(), event),
+                (Told::Event(event), Codec::Msgpack) => event_frame_msgpack(&mut payload, self.name.topic(), event),
+                (Told::Gap(gap), _) => payload = gap.frame(&self.name).encode(codec),
             }
             frame::put_message(&mut bytes, codec, &payload);
             ends.push(bytes.len());
@@ -136,10 +156,25 @@ impl Batch {
     }
 }
 
+impl From<Event> for Told<Event> {
+    fn from(event: Event) -> Self {
+        Told::Event(event)
+    }
+}
+
+impl Gap {
+    /// What subscribers of the topic are told.
+    pub fn frame<'a>(&self, name: &'a TopicKey) -> ServerFrame<'a> {
+        let Self { lost, reason, since, position } = *self;
+        ServerFrame::Gap { topic: name.topic(), lost, reason, since, position }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+    use fanfare_protocol::{GapReason, Lost};
     use proptest::prelude::*;
 
     fn batch(exceptions: &[Option<u64>]) -> Batch {
@@ -191,6 +226,17 @@ mod tests {
             assert_eq!(places, [place(); 4]);
         }
         assert_ne!(batch.bytes(Codec::Json, 0..3), batch.bytes(Codec::Msgpack, 0..3));
+    }
+
+    #[test]
+    fn a_gap_stands_between_events() {
+        let event = Event::decode(Bytes::from_static(br#"{"type":"t"}"#), 1000).unwrap();
+        let gap = Gap { lost: Lost::All, reason: GapReason::Expired, since: None, position: None };
+        let told = [Told::Event(event.clone()), Told::Gap(gap), Told::Event(event)].map(|told| (told, None));
+        let batch = Batch::new(TopicId(0), TopicKey::parse("acme:channel:x").unwrap(), told);
+        assert_eq!((batch.len(), batch.gaps(), batch.key(1)), (3, 1, None));
+        let told = br#"{"op":"gap","topic":"channel:x","lost":"all","reason":"expired"}"#;
+        assert_eq!(batch.bytes(Codec::Json, 1..2), frame::message(Codec::Json, told));
     }
 
     #[test]

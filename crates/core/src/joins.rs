@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::batch::TopicId;
 
-/// Commands of type `T`, each waiting for one or more topics.
+/// Commands of type `T`, each waiting for one or more topics; a topic counts as often as it is waited for.
 #[derive(Debug)]
 pub struct Joins<T> {
     pending: BTreeMap<u64, Pending<T>>,
@@ -38,13 +38,17 @@ impl<T> Joins<T> {
         None
     }
 
-    /// `topic` is confirmed or refused: `note` is told of every join that waited for it, and those that wait for nothing
-    /// more are returned, oldest first.
-    pub fn settle(&mut self, topic: TopicId, mut note: impl FnMut(&mut T)) -> Vec<T> {
+    /// Something is new about `topic`: `settle` is asked of every join that waits for it, oldest first, whether that is
+    /// enough. Those that wait for nothing more are returned.
+    pub fn settle(&mut self, topic: TopicId, mut settle: impl FnMut(&mut T) -> bool) -> Vec<T> {
         let mut done = Vec::new();
+        let mut waiting = Vec::new();
         for number in self.waiting_for.remove(&topic).unwrap_or_default() {
             let Some(pending) = self.pending.get_mut(&number) else { continue };
-            note(&mut pending.join);
+            if !settle(&mut pending.join) {
+                waiting.push(number);
+                continue;
+            }
             pending.missing -= 1;
             if pending.missing == 0
                 && let Some(pending) = self.pending.remove(&number)
@@ -52,7 +56,15 @@ impl<T> Joins<T> {
                 done.push(pending.join);
             }
         }
+        if !waiting.is_empty() {
+            self.waiting_for.insert(topic, waiting);
+        }
         done
+    }
+
+    /// Whether anybody waits for the topic.
+    pub fn is_awaited(&self, topic: TopicId) -> bool {
+        self.waiting_for.contains_key(&topic)
     }
 
     /// Gives up on everything: all joins, oldest first.
@@ -73,10 +85,11 @@ mod tests {
         assert_eq!(joins.wait("none", &[]), Some("none"));
         assert_eq!(joins.wait("both", &[a, b]), None);
         assert_eq!(joins.wait("one", &[b]), None);
-        assert!(joins.settle(a, |_| {}).is_empty());
-        let mut noted = Vec::new();
-        assert_eq!(joins.settle(b, |join| noted.push(*join)), ["both", "one"]);
-        assert_eq!(noted, ["both", "one"]);
+        assert!(joins.settle(a, |_| true).is_empty());
+        assert_eq!(joins.settle(b, |join| *join == "one"), ["one"]);
+        assert!(joins.is_awaited(b));
+        assert_eq!(joins.settle(b, |_| true), ["both"]);
+        assert!(!joins.is_awaited(b));
         assert!(joins.take_all().is_empty());
     }
 
@@ -86,6 +99,6 @@ mod tests {
         joins.wait(1, &[TopicId(1)]);
         joins.wait(2, &[TopicId(2)]);
         assert_eq!(joins.take_all(), [1, 2]);
-        assert!(joins.settle(TopicId(1), |_| {}).is_empty());
+        assert!(joins.settle(TopicId(1), |_| true).is_empty());
     }
 }

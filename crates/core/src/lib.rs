@@ -5,6 +5,7 @@
 //! - [`batch`]: the events of a topic that arrived together, framed once; [`frame`] is the framing
 //! - [`topics`]: the node's table of topics; [`joins`]: who waits for a confirmation
 //! - [`sequence`]: a topic's events in order, holes filled from its history
+//! - [`recent`]: the newest durable events, for who comes back
 //! - [`registry`]: who is subscribed in one shard; [`gaps`]: who has to be told of a loss
 //! - [`admission`], [`rate`]: how many connections, how many frames
 //! - [`wheel`], [`time`]: when
@@ -18,6 +19,7 @@ pub mod joins;
 pub mod outbox;
 mod queue;
 pub mod rate;
+pub mod recent;
 pub mod registry;
 pub mod sequence;
 pub mod session;
@@ -30,6 +32,7 @@ pub mod wire;
 pub use batch::{Batch, TopicId};
 pub use budget::Budget;
 pub use outbox::{Flush, Need, Outbox, Pushed};
+pub use recent::Recent;
 pub use registry::Registry;
 pub use session::{Farewell, Session, SessionId};
 pub use time::Millis;

@@ -114,6 +114,11 @@ impl Outbox {
         self.codec
     }
 
+    /// How many bytes may wait.
+    pub fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
     /// Bytes that wait for the socket.
     pub fn waiting_bytes(&self) -> usize {
         self.state.lock().queue.bytes()

@@ -130,14 +130,30 @@ impl<E> Sequence<E> {
         self.at
     }
 
-    /// Whether the topic is delivered, and where it stands is known.
+    /// Whether the topic is delivered, and where it stands has been looked up.
     pub fn is_ready(&self) -> bool {
         self.at.is_some() && !matches!(self.stage, Stage::Away)
+    }
+
+    /// What has to be read, if anything has.
+    pub fn asks(&self) -> Option<Ask> {
+        let after = self.at.filter(|at| *at != Position::NONE);
+        matches!(self.stage, Stage::Reading(_)).then_some(Ask { after, round: self.round })
+    }
+
+    /// Whether what comes is in order, as far as is known.
+    pub fn is_live(&self) -> bool {
+        matches!(self.stage, Stage::Live)
     }
 
     /// Subscribers are told that the place is not known: they are owed a gap as soon as it is.
     pub fn be_blind(&mut self) {
         self.at.get_or_insert(Position::NONE);
+    }
+
+    /// The topic is gone; one of the same name begins anew. What was asked for is not for that one.
+    pub fn reset(&mut self) {
+        *self = Self { round: self.round.wrapping_add(1), ..Self::default() };
     }
 
     /// The backplane delivers nothing from here on. What waited is dropped: history has what is durable, and the rest is

@@ -80,8 +80,8 @@ impl Topics {
     }
 
     /// Forgets the topics that have had no subscriber for `linger_ms` and returns them: the backplane need not deliver
-    /// them any more. The delay spares it the churn of clients that reconnect.
-    pub fn expire(&mut self, now: Millis, linger_ms: u64) -> Vec<TopicKey> {
+    /// them any more. The delay spares it the churn of clients that reconnect. Their numbers may be given out again.
+    pub fn expire(&mut self, now: Millis, linger_ms: u64) -> Vec<(TopicId, TopicKey)> {
         let mut expired = Vec::new();
         while let Some(&(since, id)) = self.idle.front() {
             if now.since(since) < linger_ms {
@@ -93,7 +93,7 @@ impl Topics {
             if still_idle && let Some(topic) = self.slots[id.index()].take() {
                 self.ids.remove(&topic.key);
                 self.free.push(id);
-                expired.push(topic.key);
+                expired.push((id, topic.key));
             }
         }
         expired
@@ -225,7 +225,7 @@ mod tests {
         assert!(topics.expire(Millis(9_000), 5_000).is_empty());
         topics.leave(id, SHARD, Millis(9_000));
         assert!(topics.expire(Millis(13_999), 5_000).is_empty());
-        assert_eq!(topics.expire(Millis(14_000), 5_000), [key("a")]);
+        assert_eq!(topics.expire(Millis(14_000), 5_000), [(id, key("a"))]);
         assert!(topics.is_empty());
         assert_eq!(topics.find("acme:channel:a"), None);
     }

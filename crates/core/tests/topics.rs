@@ -172,7 +172,10 @@ proptest! {
                     }
                 }
                 Wait::Settle(topic) => {
-                    let done = joins.settle(TopicId(topic), |command| command.told += 1);
+                    let done = joins.settle(TopicId(topic), |command| {
+                        command.told += 1;
+                        true
+                    });
                     for (command, topics) in &mut model {
                         let before = topics.len();
                         topics.retain(|waits_for| *waits_for != topic);

@@ -33,7 +33,7 @@ impl Admin {
                 problem::method_not_allowed("GET, HEAD")
             }
             "/healthz" => self.health(),
-            "/readyz" => readiness(self.readiness.delivers()),
+            "/readyz" => self.delivers(),
             "/readyz/node" => readiness(self.readiness.takes_clients()),
             "/metrics" => self.metrics().await,
             _ => return None,
@@ -46,6 +46,17 @@ impl Admin {
         let uptime_s = self.node.clock.now().0 / 1_000;
         let body = json!({ "status": "ok", "connections": self.node.sessions.len(), "uptime_s": uptime_s });
         problem::json(StatusCode::OK, &body)
+    }
+
+    fn delivers(&self) -> Response<Full<Bytes>> {
+        let delivery = self.node.backplane.delivery();
+        match (self.readiness.delivers(), delivery) {
+            (Ok(()), Some(delivery)) => {
+                let lag_ms = u64::try_from(delivery.lag_now().as_millis()).unwrap_or(u64::MAX);
+                problem::json(StatusCode::OK, &json!({ "status": "ready", "lag_ms": lag_ms }))
+            }
+            (ready, _) => readiness(ready),
+        }
     }
 
     async fn metrics(&self) -> Response<Full<Bytes>> {

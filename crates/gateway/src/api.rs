@@ -1,4 +1,4 @@
-//! The HTTP API for backends: publish one event. Every request shows an API key; what goes wrong is told as a problem
+//! The HTTP API for backends: publish one event, ephemeral or durable. Every request shows an API key; what goes wrong is told as a problem
 //! document. Everything about an event is checked here, so a backend learns what Redis would carry in silence.
 
 use std::borrow::Cow;
@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fanfare_backplane::PublishError;
-use fanfare_protocol::{Codec, EnvelopeError, Event, Tenant, Topic, TopicKey};
+use fanfare_backplane::{ID_BYTES_MAX, Keep, PublishError};
+use fanfare_protocol::{Codec, EnvelopeError, Event, Position, Tenant, Topic, TopicKey};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -19,6 +19,8 @@ use crate::api_keys::{ApiKey, ApiKeys, Verb};
 use crate::metrics::Via;
 use crate::node::Node;
 use crate::{problem, upgrade};
+
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// When a backend should try again after 503, in seconds.
 const RETRY_AFTER_S: &str = "1";
@@ -58,8 +60,8 @@ enum Refusal {
     Envelope(#[from] EnvelopeError),
     #[error("durable must be true or false")]
     DurableValue,
-    #[error("this version has no durable events: leave out durable=true")]
-    Durable,
+    #[error("Idempotency-Key must be 1 to {ID_BYTES_MAX} visible characters, and the event durable (durable=true)")]
+    IdempotencyKey,
     #[error("{0}")]
     Publish(#[from] PublishError),
 }
@@ -68,14 +70,15 @@ impl Api {
     /// Answers a request.
     pub async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let answer = match self.publish(request).await {
-            Ok(()) => problem::json(StatusCode::OK, &json!({ "published": true })),
+            Ok(None) => problem::json(StatusCode::OK, &json!({ "published": true })),
+            Ok(Some(position)) => problem::json(StatusCode::OK, &json!({ "published": true, "position": position })),
             Err(refusal) => refusal.response(),
         };
         self.node.metrics.api_answered(answer.status());
         answer
     }
 
-    async fn publish(&self, request: Request<Incoming>) -> Result<(), Refusal> {
+    async fn publish(&self, request: Request<Incoming>) -> Result<Option<Position>, Refusal> {
         let (head, body) = request.into_parts();
         let (tenant, topic) = events_path(head.uri.path()).ok_or(Refusal::NotFound)?;
         if head.method != Method::POST {
@@ -86,12 +89,21 @@ impl Api {
         let codec = codec(&head.headers)?;
         let bytes = self.read(body).await?;
         let event = Event::from_envelope(codec, bytes, self.node.config.event_bytes_max)?;
-        if wants_durable(head.uri.query().unwrap_or_default())? {
-            return Err(Refusal::Durable);
+        let is_durable = wants_durable(head.uri.query().unwrap_or_default())?;
+        if !is_durable && self.node.config.durable_only.matches(topic.topic()) {
+            return Err(EnvelopeError::NotDurable.into());
         }
-        self.node.backplane.publish(&topic, event.envelope).await?;
+        let id = idempotency_key(&head.headers, is_durable)?;
+        let backplane = &self.node.backplane;
+        let position = if is_durable {
+            let keep = Keep { id, ..Keep::default() };
+            Some(backplane.publish_durable(&topic, event.envelope, &keep).await?)
+        } else {
+            backplane.publish(&topic, event.envelope).await?;
+            None
+        };
         self.node.metrics.published(Via::Http);
-        Ok(())
+        Ok(position)
     }
 
     fn key(&self, headers: &HeaderMap) -> Result<ApiKey, Refusal> {
@@ -150,8 +162,9 @@ impl Refusal {
             Self::BodyTooLarge(_) | Self::Envelope(EnvelopeError::TooLarge { .. }) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "too_large")
             }
-            Self::Envelope(_) | Self::Body | Self::DurableValue => (StatusCode::BAD_REQUEST, "bad_frame"),
-            Self::Durable => (StatusCode::BAD_REQUEST, "unavailable"),
+            Self::Envelope(_) | Self::Body | Self::DurableValue | Self::IdempotencyKey => {
+                (StatusCode::BAD_REQUEST, "bad_frame")
+            }
             Self::Publish(PublishError::Unavailable) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Self::Publish(PublishError::Timeout) => (StatusCode::GATEWAY_TIMEOUT, "timeout"),
             Self::Publish(PublishError::Refused(_)) => (StatusCode::BAD_GATEWAY, "internal"),
@@ -206,6 +219,13 @@ fn wants_durable(query: &str) -> Result<bool, Refusal> {
         Some("true") => Ok(true),
         Some(_) => Err(Refusal::DurableValue),
     }
+}
+
+/// What makes a repeated request harmless: the event's idempotency id. An ephemeral event has none.
+fn idempotency_key(headers: &HeaderMap, is_durable: bool) -> Result<Option<Box<str>>, Refusal> {
+    let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let key = key.to_str().ok().filter(|key| (1..=ID_BYTES_MAX).contains(&key.len()) && is_durable);
+    key.map(|key| Some(key.into())).ok_or(Refusal::IdempotencyKey)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::commands::{config_check, publish, tail, token};
+use crate::commands::{config_check, functions, publish, tail, token};
 use crate::config::{Config, Mode};
 use crate::machine::Machine;
 use crate::settings::{Loaded, Settings, load, rows};
@@ -31,6 +31,7 @@ Examples:
   FANFARE_JWT_HS256_SECRET=… fanfare serve --backplane redis://localhost:6379
   fanfare token --tenant acme --user 42 --channels '**'
   fanfare publish acme channel:orders '{\"type\":\"order.updated\",\"data\":{\"id\":7}}'
+  fanfare publish acme channel:orders '{\"type\":\"order.updated\"}' --durable
   fanfare tail acme channel:orders
 
 Every setting is a flag, an environment variable (FANFARE_DRAIN_S) and a key of the configuration file (drain_s). \
@@ -47,6 +48,9 @@ enum Command {
     Publish(publish::PublishArgs),
     /// Print events as they come, one line of JSON each
     Tail(tail::TailArgs),
+    /// Look after the function library that durable events need in Redis
+    #[command(subcommand)]
+    Functions(FunctionsCommand),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -68,6 +72,14 @@ struct Serve {
     dev: bool,
     #[command(flatten)]
     _settings: Settings,
+}
+
+#[derive(Subcommand)]
+enum FunctionsCommand {
+    /// Load it, unless the same or a newer one is there
+    Load(functions::FunctionsArgs),
+    /// Print which version is loaded; fail when it is missing or too old
+    Show(functions::FunctionsArgs),
 }
 
 #[derive(Subcommand)]
@@ -132,6 +144,8 @@ fn dispatch(node: &Node, cli: Cli, matches: &ArgMatches) -> anyhow::Result<ExitC
         Command::Token(args) => token::run(&args, &tool_config(&loaded())?)?,
         Command::Publish(args) => publish::run(&args, &tool_config(&loaded())?)?,
         Command::Tail(args) => tail::run(&args, &tool_config(&loaded())?)?,
+        Command::Functions(FunctionsCommand::Load(_)) => return functions::load(&tool_config(&loaded())?),
+        Command::Functions(FunctionsCommand::Show(_)) => return functions::show(&tool_config(&loaded())?),
         Command::Config(ConfigCommand::Check(args)) => {
             let mode = if args.dev { Mode::Dev } else { Mode::Node };
             return Ok(config_check::run(&loaded(), mode));
@@ -163,6 +177,11 @@ fn command() -> clap::Command {
         .mut_subcommand("token", |command| hide(command, TOKEN_EXAMPLES))
         .mut_subcommand("publish", |command| hide(command, PUBLISH_EXAMPLES))
         .mut_subcommand("tail", |command| hide(command, TAIL_EXAMPLES))
+        .mut_subcommand("functions", |functions| {
+            functions
+                .mut_subcommand("load", |command| hide(command, FUNCTIONS_EXAMPLES))
+                .mut_subcommand("show", |command| hide(command, FUNCTIONS_EXAMPLES))
+        })
         .mut_subcommand("config", |config| config.mut_subcommand("check", |command| hide(command, CHECK_EXAMPLES)))
 }
 
@@ -177,6 +196,7 @@ const PUBLISH_EXAMPLES: &str = "\
 Examples:
   fanfare publish acme channel:orders '{\"type\":\"order.updated\",\"data\":{\"id\":7}}'
   fanfare publish acme user:42 - <event.json
+  fanfare publish acme channel:orders '{\"type\":\"order.updated\"}' --durable --id order-7-paid
   fanfare publish acme tenant '{\"type\":\"hello\"}' --node http://localhost:9090 --api-key \"$KEY\"
 
 With a Redis backplane the event goes straight to Redis, otherwise to the node's HTTP API.
@@ -189,6 +209,14 @@ Examples:
   fanfare tail acme channel:orders --node ws://localhost:8080 --token \"$TOKEN\"
 
 With a Redis backplane it listens to Redis, otherwise it is a client of the node.
+";
+
+const FUNCTIONS_EXAMPLES: &str = "\
+Examples:
+  fanfare functions load --backplane redis://admin:password@redis:6379
+  FANFARE_BACKPLANE=redis://redis:6379 fanfare functions show
+
+Nodes load the library by themselves unless FANFARE_REDIS_FUNCTIONS=check.
 ";
 
 const CHECK_EXAMPLES: &str = "\
@@ -219,7 +247,7 @@ mod tests {
         for row in rows() {
             assert!(serve.contains(&row.flag()), "{}", row.key);
         }
-        for path in [&["token"][..], &["publish"], &["tail"], &["config", "check"]] {
+        for path in [&["token"][..], &["publish"], &["tail"], &["functions", "load"], &["config", "check"]] {
             assert!(!help(path).contains("--outbox-bytes-max"), "{path:?}");
             assert!(help(path).contains("Every setting of `fanfare serve` is a flag here too."), "{path:?}");
         }

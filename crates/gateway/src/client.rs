@@ -1,17 +1,19 @@
 //! A gateway client: what its frames do. Before a token is accepted only `auth` and `ping` do anything.
 
+mod history;
+mod publish;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fanfare_backplane::PublishError;
 use fanfare_core::admission::{LimitReached, PendingPlace, Place, PrincipalPlace};
 use fanfare_core::rate::{FrameLimiter, Verdict};
 use fanfare_core::time::spread_ms;
 use fanfare_core::{Farewell, Session, TopicId, frame};
 use fanfare_protocol::{
-    ClientFrame, CloseCode, Codec, EnvelopeError, ErrorCode, Event, FrameError, Limits, Position, ServerFrame,
-    SubscribeItem, Tenant, Topic, TopicKey, TopicKind,
+    ClientFrame, CloseCode, Codec, ErrorCode, FrameError, Limits, Position, ServerFrame, SubscribeItem, Tenant, Topic,
+    TopicKey, TopicKind,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -22,7 +24,6 @@ use crate::clock;
 use crate::connection::Handler;
 use crate::hub;
 use crate::join::{Item, Join, Joined, Welcome};
-use crate::metrics::Via;
 use crate::node::Node;
 use crate::refusal::Refusal;
 
@@ -54,8 +55,8 @@ pub enum Done {
     Answered,
     /// Subscriptions stand, and the client is answered.
     Joined(Vec<(TopicKey, TopicId)>),
-    /// A token was judged; the topics that the client resumes came with it.
-    Judged(Result<Box<Principal>, AuthError>, Vec<String>),
+    /// A token was judged; what the client has of its topics came with it.
+    Judged(Result<Box<Principal>, AuthError>, Since),
 }
 
 /// What a client brings along from the upgrade.
@@ -67,6 +68,9 @@ pub enum Credentials {
 }
 
 type Busy = BoxFuture<'static, Done>;
+
+/// Topics, as they were written, and where a client stands in them.
+type Since = Vec<(String, Position)>;
 
 impl Client {
     /// A client that has its place on the node, and what it waits for first.
@@ -128,6 +132,9 @@ impl Client {
             (ClientFrame::Publish { id, topic, event, durable }, Some(tenant)) => {
                 self.publish(id, &topic, event, durable, &tenant)
             }
+            (ClientFrame::History { id, topic, limit, before }, Some(tenant)) => {
+                self.history(id, topic, limit, before.as_deref(), &tenant)
+            }
             (ClientFrame::Unknown { op, id }, Some(_)) => {
                 self.refuse(id, None, ErrorCode::BadFrame, &format!("unknown op {op:?}"))
             }
@@ -136,15 +143,18 @@ impl Client {
 
     /// Judges a token, without a pause where its key is at hand.
     fn auth(&self, token: String, since: Vec<(String, String)>) -> Result<Option<Busy>, Farewell> {
-        if let Some((topic, _)) = since.iter().find(|(_, position)| position.parse::<Position>().is_err()) {
-            return self.refuse(None, Some(topic), ErrorCode::BadFrame, "since is no position");
+        let mut resumed = Since::with_capacity(since.len());
+        for (topic, position) in since {
+            match position.parse() {
+                Ok(position) => resumed.push((topic, position)),
+                Err(_) => return self.refuse(None, Some(&topic), ErrorCode::BadFrame, "since is no position"),
+            }
         }
-        let resumed = since.into_iter().map(|(topic, _)| topic).collect();
         let node = Arc::clone(&self.node);
         Ok(Some(async move { Done::Judged(node.verifier.verify(&token).await.map(Box::new), resumed) }.boxed()))
     }
 
-    fn judged(&mut self, principal: Box<Principal>, resumed: &[String]) -> Result<Option<Busy>, Farewell> {
+    fn judged(&mut self, principal: Box<Principal>, resumed: &[(String, Position)]) -> Result<Option<Busy>, Farewell> {
         match &self.standing {
             Standing::Unknown { .. } => self.admit(principal, resumed).map(Some),
             Standing::Known { .. } => self.renew(principal),
@@ -152,7 +162,7 @@ impl Client {
     }
 
     /// The client is known and takes its place.
-    fn admit(&mut self, principal: Box<Principal>, resumed: &[String]) -> Result<Busy, Farewell> {
+    fn admit(&mut self, principal: Box<Principal>, resumed: &[(String, Position)]) -> Result<Busy, Farewell> {
         let place = self
             .node
             .admission
@@ -162,7 +172,7 @@ impl Client {
     }
 
     /// The client is welcomed once its own topics stand.
-    fn settle(&mut self, principal: Box<Principal>, place: PrincipalPlace, resumed: &[String]) -> Busy {
+    fn settle(&mut self, principal: Box<Principal>, place: PrincipalPlace, resumed: &[(String, Position)]) -> Busy {
         self.accept(&principal);
         let mut topics = vec![Topic::tenant()];
         if self.node.config.own_user_topic {
@@ -172,8 +182,8 @@ impl Client {
         let mut seen = HashSet::new();
         topics.retain(|topic| seen.insert(topic.clone()));
         let item = |topic: &Topic| {
-            let is_resumed = resumed.iter().any(|resumed| resumed == topic.as_str());
-            Item::wanted(topic, TopicKey::new(&principal.tenant, topic), is_resumed)
+            let since = resumed.iter().find(|(resumed, _)| resumed == topic.as_str()).map(|(_, position)| *position);
+            Item::wanted(topic, TopicKey::new(&principal.tenant, topic), true, since)
         };
         let items = topics.iter().map(item).collect();
         let (join, joined) = Join::welcome(Arc::clone(&self.session), self.welcome(&principal), items);
@@ -248,17 +258,15 @@ impl Client {
             Ok(topic) => topic,
             Err(error) => return Item::refused(&item.topic, ErrorCode::InvalidTopic, error.to_string()),
         };
-        if let Some(since) = &item.since
-            && since.parse::<Position>().is_err()
-        {
+        let Ok(since) = item.since.as_deref().map(str::parse).transpose() else {
             return Item::refused(&item.topic, ErrorCode::BadFrame, "since is no position");
-        }
+        };
         if !self.principal().is_some_and(|principal| principal.may_subscribe(&topic)) {
             return Item::refused(&item.topic, ErrorCode::Forbidden, "this token may not subscribe to this topic");
         }
         let key = TopicKey::new(tenant, &topic);
         if self.subscriptions.contains_key(&key) || new.contains(&key) {
-            return Item::already(&topic, item.since.is_some());
+            return Item::wanted(&topic, key, false, since);
         }
         let limit = self.node.config.subscriptions_max;
         if self.subscriptions.len() + new.len() >= limit {
@@ -267,7 +275,7 @@ impl Client {
             return Item::refused(&item.topic, ErrorCode::TooManySubscriptions, message);
         }
         new.insert(key.clone());
-        Item::wanted(&topic, key, item.since.is_some())
+        Item::wanted(&topic, key, true, since)
     }
 
     fn unsubscribe(&mut self, id: Option<i64>, topic: &str, tenant: &Tenant) -> Result<Option<Busy>, Farewell> {
@@ -293,55 +301,6 @@ impl Client {
                 Ok(Some(self.end(vec![ended], answer).map(|()| Done::Answered).boxed()))
             }
         }
-    }
-
-    fn publish(
-        &self,
-        id: Option<i64>,
-        topic: &str,
-        event: Bytes,
-        durable: bool,
-        tenant: &Tenant,
-    ) -> Result<Option<Busy>, Farewell> {
-        let refuse = |code, message: &str| self.refuse(id, Some(topic), code, message);
-        let parsed = match Topic::parse(topic) {
-            Ok(parsed) => parsed,
-            Err(error) => return refuse(ErrorCode::InvalidTopic, &error.to_string()),
-        };
-        if !self.principal().is_some_and(|principal| principal.may_publish(&parsed)) {
-            return refuse(ErrorCode::Forbidden, "this token may not publish to this topic");
-        }
-        if durable {
-            return refuse(ErrorCode::Unavailable, "this node has no durable events");
-        }
-        let event = match Event::from_envelope(self.session.codec(), event, self.node.config.event_bytes_max) {
-            Ok(event) => event,
-            Err(error) => return refuse(envelope_code(&error), &error.to_string()),
-        };
-        if event.except.as_deref().is_some_and(|name| name != self.node.names.name(self.session.id())) {
-            return refuse(ErrorCode::Forbidden, "except may only name the connection itself");
-        }
-        let (node, session) = (Arc::clone(&self.node), Arc::clone(&self.session));
-        let (key, topic) = (TopicKey::new(tenant, &parsed), parsed);
-        let publishing = async move {
-            let now = |node: &Node| node.clock.now();
-            let pushed = match node.backplane.publish(&key, event.envelope).await {
-                Ok(()) => {
-                    node.metrics.published(Via::Client);
-                    session.send(&ServerFrame::Published { id, position: None }, now(&node))
-                }
-                Err(error) => {
-                    if let PublishError::Refused(words) = &error {
-                        node.metrics.publish_refused(&key, words);
-                    }
-                    let (code, message) = publish_code(&error);
-                    session.send(&ServerFrame::Error { id, topic: Some(topic.as_str()), code, message }, now(&node))
-                }
-            };
-            node.metrics.answered(pushed);
-            Done::Answered
-        };
-        Ok(Some(publishing.boxed()))
     }
 
     fn join(&self, join: Join, joined: oneshot::Receiver<Joined>) -> Busy {
@@ -492,22 +451,8 @@ fn frame_id(command: &ClientFrame) -> Option<i64> {
         ClientFrame::Subscribe { id, .. }
         | ClientFrame::Unsubscribe { id, .. }
         | ClientFrame::Publish { id, .. }
+        | ClientFrame::History { id, .. }
         | ClientFrame::Unknown { id, .. } => *id,
         ClientFrame::Auth { .. } | ClientFrame::Ping | ClientFrame::Pong => None,
-    }
-}
-
-fn envelope_code(error: &EnvelopeError) -> ErrorCode {
-    match error {
-        EnvelopeError::TooLarge { .. } => ErrorCode::TooLarge,
-        _ => ErrorCode::BadFrame,
-    }
-}
-
-fn publish_code(error: &PublishError) -> (ErrorCode, &'static str) {
-    match error {
-        PublishError::Unavailable => (ErrorCode::Unavailable, "the backplane is away: try again later"),
-        PublishError::Timeout => (ErrorCode::Timeout, "the backplane did not answer: it may have been published"),
-        PublishError::Refused(_) => (ErrorCode::Internal, "the backplane refused it; the node's log says why"),
     }
 }

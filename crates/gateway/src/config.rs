@@ -13,7 +13,10 @@ mod problem;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use fanfare_protocol::Patterns;
 
 pub use auth::{ApiKeysConfig, AuthConfig, ClaimNames, Hs256Secret, JwksConfig, NamedKey, parse_hs256_secret};
 pub(crate) use auth::{is_bearer, is_loopback, is_name};
@@ -44,6 +47,10 @@ pub struct Config {
     pub unsubscribe_delay: Duration,
     /// Over how long gap notices are spread after an outage of the backplane.
     pub gap_spread: Duration,
+    /// The topics that carry durable events alone.
+    pub durable_only: Arc<Patterns>,
+    /// Durable events kept in memory for clients that come back, in bytes.
+    pub recent_bytes_max: usize,
     /// How tokens are checked.
     pub auth: AuthConfig,
     /// Who may use the HTTP API.
@@ -111,17 +118,20 @@ impl Config {
         let check = &mut Checker::default();
         let dev = mode == Mode::Dev;
         let limits = limits::check(settings, check);
+        let node_id = node_id(settings, machine, check);
         let config = Self {
             dev,
-            node_id: node_id(settings, machine, check),
             workers: match check.number("workers", settings.workers, 0..=1024) {
                 0 => machine.cores.max(1),
                 workers => usize::try_from(workers).unwrap_or(1),
             },
             network: network::check(settings, mode, check),
-            backplane: backplane::check(settings, check),
+            backplane: backplane::check(settings, &node_id, check),
+            node_id,
             unsubscribe_delay: check.ms("unsubscribe_delay_ms", settings.unsubscribe_delay_ms, 0..=600_000),
             gap_spread: check.ms("gap_spread_ms", settings.gap_spread_ms, 0..=600_000),
+            durable_only: backplane::durable_only(settings, check),
+            recent_bytes_max: check.bytes("recent_bytes_max", settings.recent_bytes_max, 0..=1 << 40),
             auth: auth::check_tokens(settings, mode, check),
             api_keys: auth::check_api_keys(settings, mode, check),
             outbox: limits::check_outbox(settings, &limits, machine, check),

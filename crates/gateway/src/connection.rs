@@ -111,7 +111,7 @@ impl<H: Handler> Connection<H> {
                 },
                 Turn::Drained => {
                     self.is_draining = false;
-                    Ok(())
+                    self.input()
                 }
                 Turn::Blocked => {
                     self.is_draining = true;
@@ -158,6 +158,9 @@ impl<H: Handler> Connection<H> {
                 Turn::Done(done)
             });
         }
+        if self.is_clogged() {
+            return Poll::Pending;
+        }
         let assembler = &mut self.assembler;
         match self.socket.poll_read(context, |bytes| assembler.feed(bytes)) {
             Poll::Ready(Ok(count)) if count > 0 => {
@@ -171,7 +174,7 @@ impl<H: Handler> Connection<H> {
 
     /// Handles what has come, until a command has to wait or the client has said goodbye.
     fn input(&mut self) -> Result<(), Farewell> {
-        while self.busy.is_none() && !self.is_closed {
+        while self.busy.is_none() && !self.is_closed && !self.is_clogged() {
             self.assembler.allow(self.handler.message_bytes_max());
             match self.assembler.next_message() {
                 None => return Ok(()),
@@ -180,6 +183,13 @@ impl<H: Handler> Connection<H> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the client has to take some of its answers before it may ask for more: a thousand subscriptions have long
+    /// ones.
+    fn is_clogged(&self) -> bool {
+        let outbox = self.session.outbox();
+        self.is_draining && outbox.waiting_bytes() > outbox.bytes_max() / 2
     }
 
     fn message(&mut self, message: Message) -> Result<(), Farewell> {

@@ -71,6 +71,7 @@ impl Exporter {
         instruments.traffic();
         instruments.limits();
         instruments.events();
+        instruments.histories();
         instruments.state();
         instruments.process();
         Ok(Self { registry, _provider: provider })
@@ -174,10 +175,33 @@ impl Instruments {
         let _ = self.node.metrics.fan_out_seconds.set(histogram);
     }
 
+    fn histories(&self) {
+        let help = "How often something missing on a topic's channel was read from its history";
+        self.counter("fanfare_history_holes_total", help, |metrics| metrics.holes.get());
+        let help = "Durable events dropped: a position known already, or one that the topic never reached";
+        self.counters("fanfare_positions_dropped_total", help, |node, tell| {
+            tell(&[KeyValue::new("reason", "repeated")], node.metrics.positions_repeated.get());
+            tell(&[KeyValue::new("reason", "unfounded")], node.metrics.positions_unfounded.get());
+        });
+        self.gauge("fanfare_recent_bytes", "Durable events kept for clients that come back, in bytes", |node| {
+            node.metrics.recent_bytes.get()
+        });
+    }
+
     fn state(&self) {
         self.gauge("fanfare_backplane_up", "Whether the backplane delivers to this node (1) or not (0)", |node| {
             u64::from(node.backplane.state().borrow().is_up())
         });
+        let node = Arc::clone(&self.node);
+        self.meter
+            .f64_observable_gauge("fanfare_backplane_lag_seconds")
+            .with_description("How long what is published takes to come back to this node, or is waited for")
+            .with_callback(move |observer| {
+                if let Some(delivery) = node.backplane.delivery() {
+                    observer.observe(delivery.lag_now().as_secs_f64(), &[]);
+                }
+            })
+            .build();
         self.gauge("fanfare_draining", "Whether the node is shutting down (1) or not (0)", |node| {
             u64::from(node.lifecycle.phase() > Phase::Serving)
         });

@@ -1,19 +1,32 @@
 //! One task that owns the node's table of topics. From one side come the backplane's notices, from the other what
 //! connections want; whatever order matters is the order in which this task takes them. It never waits for a connection.
 
-use std::collections::HashMap;
+mod arrived;
+mod histories;
+mod joining;
+mod reads;
+mod recovery;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use fanfare_backplane::{Backplane, Inbox, Notice};
+use fanfare_backplane::{Backplane, Inbox, Notice, ReadLimits, Tail};
 use fanfare_core::joins::Joins;
-use fanfare_core::topics::{Entered, ShardId, Topics};
-use fanfare_core::{Batch, Session, SessionId, TopicId};
-use fanfare_protocol::{ErrorCode, Event, TopicKey};
-use tokio::sync::{mpsc, oneshot};
+use fanfare_core::sequence::{Told, Verdict};
+use fanfare_core::topics::{ShardId, Topics};
+use fanfare_core::{Session, SessionId, TopicId};
+use fanfare_protocol::{EnvelopeError, Event, Patterns, Position, TopicKey, payload};
+use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
+use self::arrived::Arrived;
+use self::histories::Histories;
+pub use self::histories::checked;
+use self::reads::{Answer, Purpose, Reads, Wanted};
+use self::recovery::Backlog;
+pub use self::recovery::{Allowance, Recovery};
 use crate::clock::Clock;
 use crate::connection_name::ConnectionNames;
 use crate::join::{Join, Outcome};
@@ -27,11 +40,14 @@ const QUEUE_MAX: usize = 4_096;
 const NOTICES_A_TURN: usize = 4_096;
 const COMMANDS_A_TURN: usize = 256;
 
-/// What a frame has beside its topic and its envelope, at most: header, field names, a position.
-const AROUND_EVENT_BYTES: usize = 100;
+/// How often topics without subscribers are looked for, and reads that failed are made again.
+const TICK: Duration = Duration::from_millis(250);
 
-/// How often topics without subscribers are looked for.
-const EXPIRE_TICK: Duration = Duration::from_millis(250);
+/// Events of one topic in one read.
+const READ_EVENTS_MAX: usize = 1_000;
+
+/// What is known of a topic whose history can't be read.
+const UNKNOWN: Tail = Tail { position: Position::NONE, events: Vec::new(), more: false };
 
 /// What a connection tells the hub.
 #[derive(Debug)]
@@ -50,7 +66,7 @@ pub enum Command {
 }
 
 /// The hub's settings.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct HubConfig {
     /// The longest envelope, in bytes.
     pub event_bytes_max: usize,
@@ -58,6 +74,13 @@ pub struct HubConfig {
     pub batch_bytes_max: usize,
     /// How long a topic outlives its last subscriber, in milliseconds.
     pub unsubscribe_delay_ms: u64,
+    /// Durable events kept for clients that come back, in bytes for the whole node.
+    pub recent_bytes_max: usize,
+    /// The topics that carry durable events alone: an outage can't cost them any that history doesn't have.
+    pub durable_only: Arc<Patterns>,
+    /// What may wait for one client, in bytes. As much of a topic's events may wait for its history; half of it is read at
+    /// once.
+    pub outbox_bytes_max: usize,
 }
 
 /// What the hub works with.
@@ -82,18 +105,20 @@ pub struct Hub {
     config: HubConfig,
     around: Around,
     topics: Topics,
+    histories: Histories,
     joins: Joins<Join>,
     is_up: bool,
     arrived: Arrived,
-}
-
-/// Events that have been taken and not yet been handed to the shards.
-#[derive(Default)]
-struct Arrived {
-    by_topic: HashMap<TopicId, Vec<(Event, Option<SessionId>)>>,
-    order: Vec<TopicId>,
-    bytes: usize,
-    oldest: Option<Instant>,
+    /// For what a sequence says; empty between events.
+    told: Vec<Told<Event>>,
+    reads: Reads,
+    /// Topics whose history is read for clients that come back.
+    reading_back: HashSet<TopicId>,
+    /// Answers that wait until all that was published before them has come.
+    fenced: HashMap<u64, Vec<Answer>>,
+    last_fence: u64,
+    /// Topics whose read failed, to be read again.
+    failed: Vec<TopicId>,
 }
 
 /// The shard that a session belongs to for life.
@@ -105,22 +130,30 @@ impl Hub {
     /// A hub and the queue to it.
     pub fn new(config: HubConfig, around: Around) -> (mpsc::Sender<Command>, Self) {
         let (sender, commands) = mpsc::channel(QUEUE_MAX);
+        let limits = ReadLimits { events_max: READ_EVENTS_MAX, bytes_max: config.outbox_bytes_max / 2 };
         let hub = Self {
             commands,
-            config,
+            reads: Reads::new(around.backplane.clone(), limits),
             around,
             topics: Topics::default(),
+            histories: Histories::new(config.recent_bytes_max, config.outbox_bytes_max),
+            config,
             joins: Joins::default(),
             is_up: false,
             arrived: Arrived::default(),
+            told: Vec::new(),
+            reading_back: HashSet::new(),
+            fenced: HashMap::new(),
+            last_fence: 0,
+            failed: Vec::new(),
         };
         (sender, hub)
     }
 
     /// Runs until all connections and the node are gone.
     pub async fn run(mut self) {
-        let mut expire_ticks = tokio::time::interval(EXPIRE_TICK);
-        expire_ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut notices = Vec::new();
         let mut commands = Vec::new();
         loop {
@@ -142,21 +175,33 @@ impl Hub {
                         self.command(command).await;
                     }
                 }
-                _ = expire_ticks.tick() => {
-                    let expired = self.topics.expire(self.around.clock.now(), self.config.unsubscribe_delay_ms);
-                    if !expired.is_empty() {
-                        self.around.backplane.unwant(&expired);
-                    }
-                }
+                answers = self.reads.next() => self.answered(answers).await,
+                _ = ticks.tick() => self.tick(),
             }
+            self.reads.start();
             self.around.metrics.topics(self.topics.len());
         }
+    }
+
+    fn tick(&mut self) {
+        let expired = self.topics.expire(self.around.clock.now(), self.config.unsubscribe_delay_ms);
+        if !expired.is_empty() {
+            let (ids, keys): (Vec<_>, Vec<_>) = expired.into_iter().unzip();
+            for id in ids {
+                self.histories.forget(id);
+            }
+            self.around.backplane.unwant(&keys);
+        }
+        for id in std::mem::take(&mut self.failed) {
+            self.read(id);
+        }
+        self.around.metrics.recent_bytes(self.histories.recent_bytes());
     }
 
     async fn notice(&mut self, notice: Notice) {
         if let Notice::Message { topic, payload, received } = notice {
             self.take(&topic, payload, received);
-            if self.arrived.bytes > self.config.batch_bytes_max {
+            if self.arrived.bytes() > self.config.batch_bytes_max {
                 self.hand_over().await;
             }
             return;
@@ -166,58 +211,160 @@ impl Hub {
         match notice {
             Notice::Message { .. } => {}
             Notice::Up { .. } => self.is_up = true,
-            Notice::Down { .. } => {
-                self.is_up = false;
-                self.topics.lose_all();
-                for mut join in self.joins.take_all() {
-                    join.settle_rest(&Outcome::unavailable());
-                    self.finish(join).await;
-                }
-            }
+            Notice::Down { .. } => self.lose_all().await,
             Notice::Confirmed(keys) => self.confirmed(&keys).await,
-            Notice::Refused { topic, error } => {
-                tracing::error!(topic = topic.as_str(), error, "the backplane refuses a topic");
-                let Some(id) = self.topics.find(topic.as_str()) else { return };
-                self.topics.refuse(id);
-                let refused = Outcome::Refused(ErrorCode::Unavailable, "the backplane refuses this topic".to_owned());
-                let done = self.joins.settle(id, |join| join.settle(id, &refused));
-                // Whoever is subscribed, from before an outage or by the node itself, gets nothing from now on.
-                self.tell_gap(vec![id]).await;
-                for join in done {
-                    self.finish(join).await;
+            Notice::Refused { topic, error } => self.refused(topic.as_str(), &error).await,
+            Notice::Fence(number) => {
+                for answer in self.fenced.remove(&number).unwrap_or_default() {
+                    self.apply(answer).await;
                 }
             }
+        }
+    }
+
+    async fn lose_all(&mut self) {
+        self.is_up = false;
+        self.topics.lose_all();
+        self.histories.lose_all();
+        self.fenced.clear();
+        self.reading_back.clear();
+        self.failed.clear();
+        self.reads.give_up();
+        for mut join in self.joins.take_all() {
+            join.give_up_rest(&Outcome::unavailable());
+            self.finish(join).await;
         }
     }
 
     /// Checks one message and keeps it for the next batch.
     fn take(&mut self, topic: &[u8], payload: Bytes, received: Instant) {
         let Some(id) = std::str::from_utf8(topic).ok().and_then(|key| self.topics.find(key)) else { return };
-        let key = self.topics.key(id);
         let payload_bytes = payload.len();
-        match Event::decode(payload, self.config.event_bytes_max) {
+        // Even a durable event that is not valid has its place.
+        let position = if payload.first() == Some(&b'@') { payload::position(&payload) } else { None };
+        let event = match Event::decode(payload, self.config.event_bytes_max) {
+            Ok(_) if position.is_none() && self.is_durable_only(id) => {
+                self.around.metrics.event_invalid(self.topics.key(id), &EnvelopeError::NotDurable);
+                None
+            }
             Ok(event) => {
                 self.around.metrics.event_in(&event.event_type, payload_bytes);
-                let except = event.except.as_deref().and_then(|name| self.around.names.session(name));
-                self.arrived.bytes += event.envelope.len() + key.topic().len() + AROUND_EVENT_BYTES;
-                self.arrived.add(id, event, except, received);
+                Some(event)
             }
-            Err(error) => self.around.metrics.event_invalid(key, &error),
+            Err(error) => {
+                self.around.metrics.event_invalid(self.topics.key(id), &error);
+                None
+            }
+        };
+        match event {
+            Some(event) if position.is_none() && self.histories.is_live(id) => {
+                self.tell(id, Told::Event(event), received);
+            }
+            None if position.is_none() => {}
+            event => {
+                let verdict = self.histories.take(id, position, event, &mut self.told);
+                self.judged(id, verdict);
+                self.tell_all(id, received);
+            }
+        }
+    }
+
+    fn is_durable_only(&self, id: TopicId) -> bool {
+        !self.config.durable_only.is_empty() && self.config.durable_only.matches(self.topics.key(id).topic())
+    }
+
+    /// Does what a sequence has found out.
+    fn judged(&mut self, id: TopicId, verdict: Verdict) {
+        self.around.metrics.positions_dropped(verdict.repeated, verdict.unfounded);
+        if verdict.ask.is_some() {
+            self.around.metrics.hole();
+            self.read(id);
+        }
+    }
+
+    fn tell_all(&mut self, id: TopicId, received: Instant) {
+        let mut told = std::mem::take(&mut self.told);
+        for told in told.drain(..) {
+            self.tell(id, told, received);
+        }
+        self.told = told;
+    }
+
+    fn tell(&mut self, id: TopicId, told: Told<Event>, received: Instant) {
+        let except = match &told {
+            Told::Event(event) => event.except.as_deref().and_then(|name| self.around.names.session(name)),
+            Told::Gap(_) => None,
+        };
+        self.arrived.add(id, told, except, received);
+    }
+
+    /// Asks for what the topic's sequence needs.
+    fn read(&mut self, id: TopicId) {
+        if let Some(ask) = self.histories.asks(id) {
+            let key = self.topics.key(id).clone();
+            self.reads.want(Wanted { topic: id, key, after: ask.after, purpose: Purpose::Sequence(ask.round) });
+        }
+    }
+
+    /// Where events were asked for, all that was published before they were read has to come first.
+    async fn answered(&mut self, answers: Vec<Answer>) {
+        let is_plain = |answer: &Answer| answer.wanted.after.is_none() || answer.result.is_err();
+        let (plain, fenced): (Vec<_>, Vec<_>) = answers.into_iter().partition(is_plain);
+        if !fenced.is_empty() && self.is_up {
+            self.last_fence += 1;
+            self.fenced.insert(self.last_fence, fenced);
+            self.around.backplane.fence(self.last_fence);
+        }
+        for answer in plain {
+            self.apply(answer).await;
+        }
+        self.hand_over().await;
+    }
+
+    async fn apply(&mut self, answer: Answer) {
+        let Answer { wanted: Wanted { topic: id, key, after, purpose }, result } = answer;
+        if purpose == Purpose::Recovery {
+            self.reading_back.remove(&id);
+        }
+        if self.topics.find(key.as_str()) != Some(id) {
+            return;
+        }
+        let tail = match result {
+            Ok(tail) => tail,
+            Err(error) => {
+                self.around.metrics.unreadable(&key, &error.to_string());
+                match purpose {
+                    Purpose::Recovery => return self.settle_unrecovered(id).await,
+                    // Ephemeral events need no history; of durable ones nothing can be proven.
+                    Purpose::Sequence(_) if error.is_lasting() => UNKNOWN,
+                    Purpose::Sequence(_) => {
+                        self.failed.push(id);
+                        return self.refuse_joins(id, &Outcome::unreadable()).await;
+                    }
+                }
+            }
+        };
+        let metrics = &self.around.metrics;
+        let invalid = |error: &_| metrics.event_invalid(&key, error);
+        let history = histories::check(tail, self.config.event_bytes_max, invalid);
+        match purpose {
+            Purpose::Sequence(round) => {
+                let verdict = self.histories.fill(id, round, history, &mut self.told);
+                self.judged(id, verdict);
+                self.tell_all(id, Instant::now());
+                self.settle_joins(id, None).await;
+            }
+            Purpose::Recovery => {
+                let backlog = Backlog::new(after.unwrap_or(Position::NONE), history);
+                self.histories.remember(id, &backlog);
+                self.settle_joins(id, Some(&backlog)).await;
+            }
         }
     }
 
     /// Hands what has arrived to the shards that have subscribers of it.
     async fn hand_over(&mut self) {
-        let Some(received) = self.arrived.oldest.take() else { return };
-        let mut by_shard = vec![Vec::new(); self.around.shards.len()];
-        for id in self.arrived.order.drain(..) {
-            let events = self.arrived.by_topic.remove(&id).unwrap_or_default();
-            let batch = Arc::new(Batch::new(id, self.topics.key(id).clone(), events));
-            for shard in self.topics.shards(id) {
-                by_shard[usize::from(shard.0)].push(Arc::clone(&batch));
-            }
-        }
-        self.arrived.bytes = 0;
+        let Some((by_shard, received)) = self.arrived.take(&self.topics, self.around.shards.len()) else { return };
         for (shard, batches) in self.around.shards.iter().zip(by_shard) {
             if !batches.is_empty() {
                 send(shard, shard::Command::Deliver { batches: Arc::new(batches), received }).await;
@@ -227,20 +374,17 @@ impl Hub {
 
     async fn confirmed(&mut self, keys: &[TopicKey]) {
         let mut owed = Vec::new();
-        let mut done = Vec::new();
         for key in keys {
             let Some((id, owes_gap)) = self.topics.confirm(key) else { continue };
-            if owes_gap {
+            if owes_gap && !self.is_durable_only(id) {
                 owed.push(id);
             }
-            done.extend(self.joins.settle(id, |join| join.settle(id, &Outcome::Subscribed(id))));
+            self.histories.confirm(id);
+            self.read(id);
         }
         // Before the joins: who subscribes now has missed nothing.
         if !owed.is_empty() {
             self.tell_gap(owed).await;
-        }
-        for join in done {
-            self.finish(join).await;
         }
     }
 
@@ -264,73 +408,6 @@ impl Hub {
                 send(&self.around.shards[usize::from(shard.0)], remove).await;
             }
         }
-    }
-
-    async fn join(&mut self, mut join: Join) {
-        let shard = shard_of(join.session.id(), self.around.shards.len());
-        let (mut unasked, mut waiting) = (Vec::new(), Vec::new());
-        for item in &mut join.items {
-            let Some(key) = item.key_if_wanted() else { continue };
-            let (id, entered) = self.topics.enter(&key, shard);
-            if entered == Entered::Unasked {
-                unasked.push(key);
-            }
-            match entered {
-                Entered::Confirmed => item.outcome = Outcome::Subscribed(id),
-                _ if self.is_up => {
-                    item.outcome = Outcome::Waiting(id);
-                    waiting.push(id);
-                }
-                _ if join.is_automatic => {
-                    // The client can't ask again for what it never asked for: it is subscribed, and owed a gap as soon as
-                    // the topic is delivered.
-                    self.topics.owe_gap(id);
-                    item.outcome = Outcome::Subscribed(id);
-                }
-                _ => {
-                    item.outcome = Outcome::unavailable();
-                    self.topics.leave(id, shard, self.around.clock.now());
-                }
-            }
-        }
-        if !unasked.is_empty() {
-            self.around.backplane.want(&unasked);
-        }
-        if let Some(join) = self.joins.wait(join, &waiting) {
-            self.finish(join).await;
-        }
-    }
-
-    /// Every topic of the join is settled: the client is told, and its events follow.
-    async fn finish(&mut self, mut join: Join) {
-        let shard = shard_of(join.session.id(), self.around.shards.len());
-        let mut missed = Vec::new();
-        for id in join.given_up() {
-            if join.is_automatic {
-                self.topics.owe_gap(id);
-                // One that only waits for the backplane's return is told then.
-                missed.extend(Some(id).filter(|id| self.topics.is_refused(*id)));
-            } else {
-                self.topics.leave(id, shard, self.around.clock.now());
-            }
-        }
-        let topics = join.subscribed().map(|(id, key)| (id, key.clone())).collect();
-        let (session, answer) = (Arc::clone(&join.session), join.answer());
-        let (added, done) = oneshot::channel();
-        join.report(done);
-        let add = shard::Command::Add { session, topics, missed, answer, done: added };
-        send(&self.around.shards[usize::from(shard.0)], add).await;
-    }
-}
-
-impl Arrived {
-    fn add(&mut self, id: TopicId, event: Event, except: Option<SessionId>, received: Instant) {
-        self.oldest.get_or_insert(received);
-        let events = self.by_topic.entry(id).or_default();
-        if events.is_empty() {
-            self.order.push(id);
-        }
-        events.push((event, except));
     }
 }
 

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fanfare_core::{Session, TopicId, frame};
 use fanfare_protocol::{
-    ErrorCode, GapReason, Limits, PROTOCOL_VERSION, Position, ServerFrame, Topic, TopicKey, TopicState,
+    Codec, ErrorCode, Limits, PROTOCOL_VERSION, Position, ServerFrame, Topic, TopicKey, TopicState, assemble,
 };
 use tokio::sync::oneshot;
 
+use crate::hub::{Allowance, Recovery};
+
 /// What this version can do beyond ephemeral events.
-const FEATURES: &[&str] = &["publish"];
+const FEATURES: &[&str] = &["durable", "history", "publish"];
 
 /// Topics that one session wants.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub struct Join {
     pub items: Vec<Item>,
     /// The node's own: the client didn't ask, so nothing can be refused.
     pub is_automatic: bool,
+    /// What of the client's outbox the events it missed may take.
+    pub allowance: Allowance,
     answer: Answer,
     report: oneshot::Sender<Joined>,
     given_up: Vec<TopicId>,
@@ -33,8 +37,14 @@ pub struct Item {
     /// As the client wrote it.
     topic: Box<str>,
     key: Option<TopicKey>,
-    /// The client resumes; without history nothing can be proven complete.
-    is_resumed: bool,
+    /// Whether the session was not subscribed before.
+    pub is_new: bool,
+    /// What the client has of the topic.
+    pub since: Option<Position>,
+    /// What it gets of what came since.
+    pub recovery: Option<Recovery>,
+    /// Where the topic stands when the client is told.
+    pub position: Position,
     /// What became of it.
     pub outcome: Outcome,
 }
@@ -46,10 +56,8 @@ pub enum Outcome {
     Wanted,
     /// Waits for the backplane.
     Waiting(TopicId),
-    /// Subscribed now.
+    /// Subscribed, now or before.
     Subscribed(TopicId),
-    /// Subscribed before.
-    Already,
     /// Refused.
     Refused(ErrorCode, String),
 }
@@ -91,24 +99,29 @@ pub struct Welcome {
 }
 
 impl Item {
-    /// A topic that may be subscribed.
-    pub fn wanted(topic: &Topic, key: TopicKey, is_resumed: bool) -> Self {
-        Self { topic: topic.as_str().into(), key: Some(key), is_resumed, outcome: Outcome::Wanted }
-    }
-
-    /// A topic that is subscribed already.
-    pub fn already(topic: &Topic, is_resumed: bool) -> Self {
-        Self { topic: topic.as_str().into(), key: None, is_resumed, outcome: Outcome::Already }
+    /// A topic that may be subscribed. `is_new`: the session is not subscribed yet.
+    pub fn wanted(topic: &Topic, key: TopicKey, is_new: bool, since: Option<Position>) -> Self {
+        Self { is_new, since, ..Self::new(topic.as_str(), Some(key), Outcome::Wanted) }
     }
 
     /// A topic that may not be subscribed.
     pub fn refused(topic: &str, code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { topic: topic.into(), key: None, is_resumed: false, outcome: Outcome::Refused(code, message.into()) }
+        Self::new(topic, None, Outcome::Refused(code, message.into()))
+    }
+
+    fn new(topic: &str, key: Option<TopicKey>, outcome: Outcome) -> Self {
+        let (since, recovery, position) = (None, None, Position::NONE);
+        Self { topic: topic.into(), key, is_new: false, since, recovery, position, outcome }
     }
 
     /// The topic's key while nothing has become of it.
     pub fn key_if_wanted(&self) -> Option<TopicKey> {
         self.key.clone().filter(|_| matches!(self.outcome, Outcome::Wanted))
+    }
+
+    /// Whether it waits for this topic.
+    pub fn waits_for(&self, topic: TopicId) -> bool {
+        matches!(self.outcome, Outcome::Waiting(id) if id == topic)
     }
 }
 
@@ -116,6 +129,11 @@ impl Outcome {
     /// Refused while the backplane is away.
     pub fn unavailable() -> Self {
         Self::Refused(ErrorCode::Unavailable, "the backplane is away: try again later".to_owned())
+    }
+
+    /// Refused because where the topic stands can't be found out.
+    pub fn unreadable() -> Self {
+        Self::Refused(ErrorCode::Unavailable, "the topic's history can't be read: try again later".to_owned())
     }
 }
 
@@ -137,29 +155,29 @@ impl Join {
         is_automatic: bool,
     ) -> (Self, oneshot::Receiver<Joined>) {
         let (report, joined) = oneshot::channel();
-        (Self { session, items, is_automatic, answer, report, given_up: Vec::new() }, joined)
+        let room = session.outbox().bytes_max().saturating_sub(session.outbox().waiting_bytes());
+        let allowance = Allowance::new(room / 2);
+        (Self { session, items, is_automatic, allowance, answer, report, given_up: Vec::new() }, joined)
     }
 
-    /// `topic`, for which it waited, is confirmed or refused.
-    pub fn settle(&mut self, topic: TopicId, outcome: &Outcome) {
-        for item in &mut self.items {
-            if matches!(item.outcome, Outcome::Waiting(id) if id == topic) {
-                if matches!(outcome, Outcome::Refused(..)) {
-                    self.given_up.push(topic);
-                }
-                item.outcome = if self.is_automatic { Outcome::Subscribed(topic) } else { outcome.clone() };
+    /// `topic`, for which it waited, can't be had: its items are refused, the node's own are subscribed all the same.
+    pub fn give_up(&mut self, topic: TopicId, why: &Outcome) {
+        for item in self.items.iter_mut().filter(|item| item.waits_for(topic)) {
+            if item.is_new {
+                self.given_up.push(topic);
             }
+            item.outcome = if self.is_automatic { Outcome::Subscribed(topic) } else { why.clone() };
         }
     }
 
-    /// All that it still waits for is refused.
-    pub fn settle_rest(&mut self, outcome: &Outcome) {
+    /// Gives up all that it still waits for.
+    pub fn give_up_rest(&mut self, why: &Outcome) {
         let waiting = self.items.iter().filter_map(|item| match item.outcome {
             Outcome::Waiting(id) => Some(id),
             _ => None,
         });
         for id in waiting.collect::<Vec<_>>() {
-            self.settle(id, outcome);
+            self.give_up(id, why);
         }
     }
 
@@ -170,7 +188,7 @@ impl Join {
 
     /// The new subscriptions.
     pub fn subscribed(&self) -> impl Iterator<Item = (TopicId, &TopicKey)> {
-        self.items.iter().filter_map(|item| match (&item.outcome, &item.key) {
+        self.items.iter().filter(|item| item.is_new).filter_map(|item| match (&item.outcome, &item.key) {
             (Outcome::Subscribed(id), Some(key)) => Some((*id, key)),
             _ => None,
         })
@@ -183,12 +201,14 @@ impl Join {
         match &self.answer {
             Answer::Each { id } => {
                 for item in &self.items {
-                    frame::put_message(&mut out, codec, &item.answer(*id).encode(codec));
+                    frame::put_message(&mut out, codec, &item.answer(*id, codec));
                 }
             }
             Answer::Welcome(welcome) => {
-                let topics: Vec<_> = self.items.iter().map(Item::state).collect();
-                frame::put_message(&mut out, codec, &welcome.frame(&topics).encode(codec));
+                let topics = self.items.iter().map(|item| item.with_events(codec, item.state().encode(codec)));
+                let mut told = welcome.frame().encode(codec);
+                assemble::add_field(codec, &mut told, "topics", &assemble::list(codec, topics));
+                frame::put_message(&mut out, codec, &told);
             }
         }
         out.into()
@@ -203,23 +223,36 @@ impl Join {
 }
 
 impl Item {
-    fn answer(&self, id: Option<i64>) -> ServerFrame<'_> {
+    fn answer(&self, id: Option<i64>, codec: Codec) -> Vec<u8> {
         if let Outcome::Refused(code, message) = &self.outcome {
-            return ServerFrame::Error { id, topic: Some(&self.topic), code: *code, message };
+            return ServerFrame::Error { id, topic: Some(&self.topic), code: *code, message }.encode(codec);
         }
-        let TopicState { topic, position, recovered, reason } = self.state();
-        ServerFrame::Subscribed { id, topic, position, recovered, reason }
+        self.with_events(codec, ServerFrame::Subscribed { id, state: self.state() }.encode(codec))
     }
 
-    /// Without history, where a topic stands is nowhere, and what came since cannot be filled in.
     fn state(&self) -> TopicState<'_> {
-        let reason = self.is_resumed.then_some(GapReason::Expired);
-        TopicState { topic: &self.topic, position: Position::NONE, recovered: reason.map(|_| false), reason }
+        let recovery = self.recovery.as_ref();
+        TopicState {
+            topic: &self.topic,
+            position: self.position,
+            recovered: recovery.map(|recovery| recovery.reason.is_none()),
+            reason: recovery.and_then(|recovery| recovery.reason),
+            more: recovery.is_some_and(|recovery| recovery.more),
+        }
+    }
+
+    /// Adds what came since to a frame of who asked for it.
+    fn with_events(&self, codec: Codec, mut frame: Vec<u8>) -> Vec<u8> {
+        if let Some(recovery) = &self.recovery {
+            let events = recovery.events.iter().map(|event| event.encode(codec));
+            assemble::add_field(codec, &mut frame, "events", &assemble::list(codec, events));
+        }
+        frame
     }
 }
 
 impl Welcome {
-    fn frame<'a>(&'a self, topics: &'a [TopicState<'a>]) -> ServerFrame<'a> {
+    fn frame(&self) -> ServerFrame<'_> {
         ServerFrame::Welcome {
             version: PROTOCOL_VERSION,
             features: FEATURES,
@@ -231,7 +264,6 @@ impl Welcome {
             server_time: self.server_time_ms,
             ping_ms: self.ping_ms,
             limits: self.limits,
-            topics,
         }
     }
 }

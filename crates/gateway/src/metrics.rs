@@ -46,6 +46,14 @@ pub struct Metrics {
     pub overflowed: Count,
     /// Gap notices sent.
     pub gaps: Count,
+    /// How often something was missing on a topic's channel and had to be read from its history.
+    pub holes: Count,
+    /// Durable events that were dropped since their position was known already.
+    pub positions_repeated: Count,
+    /// Durable events that were dropped since their topic never reached the position they claim.
+    pub positions_unfounded: Count,
+    /// Bytes of durable events kept for clients that come back.
+    pub recent_bytes: Count,
     /// Topics on the node, those included that nobody is subscribed to any more.
     pub topics: Count,
     /// Subscriptions of all connections together.
@@ -208,6 +216,10 @@ impl Metrics {
             deliveries: Count::default(),
             overflowed: Count::default(),
             gaps: Count::default(),
+            holes: Count::default(),
+            positions_repeated: Count::default(),
+            positions_unfounded: Count::default(),
+            recent_bytes: Count::default(),
             topics: Count::default(),
             subscriptions: Count::default(),
             events_in: Capped::new(types_max),
@@ -272,8 +284,23 @@ impl Metrics {
         self.overflowed.add(clients);
     }
 
-    pub(crate) fn gap(&self) {
-        self.gaps.add(1);
+    pub(crate) fn gaps(&self, told: u64) {
+        self.gaps.add(told);
+    }
+
+    /// Counts something that was missing on a topic's channel.
+    pub(crate) fn hole(&self) {
+        self.holes.add(1);
+    }
+
+    /// Counts durable events that were dropped: known already, or at a position that the topic never reached.
+    pub(crate) fn positions_dropped(&self, repeated: u64, unfounded: u64) {
+        self.positions_repeated.add(repeated);
+        self.positions_unfounded.add(unfounded);
+    }
+
+    pub(crate) fn recent_bytes(&self, bytes: usize) {
+        self.recent_bytes.set(bytes as u64);
     }
 
     pub(crate) fn topics(&self, count: usize) {
@@ -316,6 +343,12 @@ impl Metrics {
     pub(crate) fn publish_refused(&self, key: &TopicKey, words: &str) {
         if let Some(suppressed) = self.refused_log.pass("publish") {
             tracing::error!(key = key.as_str(), error = words, suppressed, "the backplane refuses a client's event");
+        }
+    }
+
+    pub(crate) fn unreadable(&self, key: &TopicKey, error: &str) {
+        if let Some(suppressed) = self.refused_log.pass("read") {
+            tracing::warn!(key = key.as_str(), error, suppressed, "a topic's history can't be read");
         }
     }
 

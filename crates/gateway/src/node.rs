@@ -10,7 +10,7 @@ use fanfare_backplane::{Backplane, Inbox};
 use fanfare_core::admission::{Admission, AdmissionLimits, Place};
 use fanfare_core::rate::FrameRate;
 use fanfare_core::{Budget, Outbox, Session, SessionId};
-use fanfare_protocol::Codec;
+use fanfare_protocol::{Codec, Patterns};
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
@@ -60,6 +60,10 @@ pub struct NodeConfig {
     pub unsubscribe_delay_ms: u64,
     /// How far gap notices are spread.
     pub gap_spread_ms: u64,
+    /// Durable events kept for clients that come back, in bytes.
+    pub recent_bytes_max: usize,
+    /// The topics that carry durable events alone.
+    pub durable_only: Arc<Patterns>,
     /// Shards: tasks that write to clients.
     pub shards: usize,
 }
@@ -124,6 +128,9 @@ impl Node {
             event_bytes_max: config.event_bytes_max,
             batch_bytes_max: config.outbox_bytes_max / 4,
             unsubscribe_delay_ms: config.unsubscribe_delay_ms,
+            recent_bytes_max: config.recent_bytes_max,
+            durable_only: Arc::clone(&config.durable_only),
+            outbox_bytes_max: config.outbox_bytes_max,
         };
         let around = hub::Around {
             backplane: backplane.clone(),

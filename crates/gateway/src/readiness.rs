@@ -35,6 +35,9 @@ pub enum NotReady {
     /// The backplane answers, and this node's delivery doesn't work.
     #[error("the backplane answers, but delivers nothing to this node: {0}")]
     Undelivered(String),
+    /// The backplane seems to work, and that it delivers to this node can't be proved.
+    #[error("nothing proves that the backplane delivers to this node: {0}")]
+    Unproven(String),
     /// The node is about to stop.
     #[error("the node is shutting down")]
     ShuttingDown,
@@ -64,7 +67,9 @@ impl Readiness {
     }
 
     fn look(&self) {
-        let is_undelivered = !self.state().is_up() && self.node.backplane.can_publish();
+        // What can't be proved may well be delivered, and what hinders it hits every node.
+        let may_be_delivered = matches!(self.state(), State::Up | State::Unproven { .. });
+        let is_undelivered = !may_be_delivered && self.node.backplane.can_publish();
         let mut since = self.undelivered_since.lock();
         *since = if is_undelivered { since.or_else(|| Some(Instant::now())) } else { None };
     }
@@ -85,13 +90,17 @@ fn delivers(phase: Phase, state: &State) -> Result<(), NotReady> {
         State::Up => Ok(()),
         State::Connecting { error } => Err(NotReady::Connecting(error.clone())),
         State::Down { error } => Err(NotReady::Away(error.clone())),
+        State::Undelivered { error } => Err(NotReady::Undelivered(error.clone())),
+        State::Unproven { error } => Err(NotReady::Unproven(error.clone())),
     }
 }
 
 fn takes_clients(phase: Phase, state: &State, undelivered: Option<Duration>) -> Result<(), NotReady> {
     match (delivers(phase, state), undelivered) {
-        (Err(NotReady::Away(error)), Some(duration)) if duration > UNDELIVERED_MAX => Err(NotReady::Undelivered(error)),
-        (Err(NotReady::Away(_)), _) => Ok(()),
+        (Err(NotReady::Away(error) | NotReady::Undelivered(error)), Some(duration)) if duration > UNDELIVERED_MAX => {
+            Err(NotReady::Undelivered(error))
+        }
+        (Err(NotReady::Away(_) | NotReady::Undelivered(_) | NotReady::Unproven(_)), _) => Ok(()),
         (judged, _) => judged,
     }
 }
@@ -124,6 +133,22 @@ mod tests {
         let judged = takes_clients(Phase::Serving, &down(), undelivered).map_err(|reason| reason.to_string());
         let reason = "the backplane answers, but delivers nothing to this node: connection refused";
         assert_eq!(judged, Err(reason.to_owned()));
+    }
+
+    #[test]
+    fn a_loss_of_delivery_is_told_at_once_and_to_the_balancer_when_it_lasts() {
+        let state = State::Undelivered { error: "no probe".to_owned() };
+        let lost = Err(NotReady::Undelivered("no probe".to_owned()));
+        assert_eq!(delivers(Phase::Serving, &state), lost);
+        assert_eq!(takes_clients(Phase::Serving, &state, Some(Duration::from_secs(1))), Ok(()));
+        assert_eq!(takes_clients(Phase::Serving, &state, Some(UNDELIVERED_MAX + Duration::from_millis(1))), lost);
+    }
+
+    #[test]
+    fn what_only_cant_be_proved_is_no_reason_for_a_balancer() {
+        let state = State::Unproven { error: "NOPERM".to_owned() };
+        assert_eq!(delivers(Phase::Serving, &state), Err(NotReady::Unproven("NOPERM".to_owned())));
+        assert_eq!(takes_clients(Phase::Serving, &state, Some(UNDELIVERED_MAX * 2)), Ok(()));
     }
 
     #[test]

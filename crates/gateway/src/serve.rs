@@ -214,6 +214,8 @@ fn node_config(config: &Config, connections_max: usize) -> NodeConfig {
         own_user_topic: config.auth.own_user_topic,
         unsubscribe_delay_ms: millis(config.unsubscribe_delay),
         gap_spread_ms: millis(config.gap_spread),
+        recent_bytes_max: config.recent_bytes_max,
+        durable_only: Arc::clone(&config.durable_only),
         shards: config.workers,
     }
 }

@@ -46,7 +46,7 @@ pub struct Settings {
     /// PEM private key of the certificate; read again when it changes
     #[arg(long, value_name = "FILE", help_heading = "Addresses")]
     pub tls_key_file: Option<String>,
-    /// What connects the nodes: memory:// (one node by itself), redis://, rediss:// (TLS) or unix://
+    /// What connects the nodes: memory:// (one node by itself), redis://, rediss:// (TLS), unix://, or redis+sentinel:// with host:port,host:port/name
     #[arg(long, default_value = "memory://", value_name = "URL", help_heading = "Backplane")]
     pub backplane: Secret,
     /// First part of every key and channel in Redis
@@ -55,18 +55,36 @@ pub struct Settings {
     /// Password for Redis, read at every connect
     #[arg(long, value_name = "FILE", help_heading = "Backplane")]
     pub redis_password_file: Option<String>,
+    /// For redis+sentinel://: password for the Sentinels, read at every connect
+    #[arg(long, value_name = "FILE", help_heading = "Backplane")]
+    pub redis_sentinel_password_file: Option<String>,
     /// For rediss://: PEM certificates to trust instead of the system's, read at every connect
     #[arg(long, value_name = "FILE", help_heading = "Backplane")]
     pub redis_ca_file: Option<String>,
+    /// For rediss://: PEM certificate that this node shows to Redis, read at every connect
+    #[arg(long, value_name = "FILE", help_heading = "Backplane")]
+    pub redis_cert_file: Option<String>,
+    /// PEM private key of that certificate, read at every connect
+    #[arg(long, value_name = "FILE", help_heading = "Backplane")]
+    pub redis_key_file: Option<String>,
+    /// Who loads the function library of durable events into Redis: load (each node) or check (fanfare functions load)
+    #[arg(long, default_value = "load", value_name = "WORD", help_heading = "Backplane")]
+    pub redis_functions: String,
+    /// How its functions are called: functions, or eval where a Redis forbids them
+    #[arg(long, default_value = "functions", value_name = "WORD", help_heading = "Backplane")]
+    pub redis_scripting: String,
     /// Longest wait for a connection to Redis
     #[arg(long, default_value = "2000", value_name = "MS", help_heading = "Backplane")]
     pub redis_connect_timeout_ms: u64,
     /// Longest wait for an answer from Redis
     #[arg(long, default_value = "2000", value_name = "MS", help_heading = "Backplane")]
     pub redis_response_timeout_ms: u64,
-    /// How often a connection to Redis is probed
+    /// How often each connection to Redis is asked for a sign of life and for its server's role
     #[arg(long, default_value = "1000", value_name = "MS", help_heading = "Backplane")]
     pub redis_ping_interval_ms: u64,
+    /// How often it is proved that what is published on Redis comes back to this node; 0 is never
+    #[arg(long, default_value = "1000", value_name = "MS", help_heading = "Backplane")]
+    pub redis_probe_interval_ms: u64,
     /// First wait before connecting to Redis again; doubles, with jitter
     #[arg(long, default_value = "50", value_name = "MS", help_heading = "Backplane")]
     pub redis_retry_min_ms: u64,
@@ -82,6 +100,12 @@ pub struct Settings {
     /// Over how long the gap notices are spread after Redis was away
     #[arg(long, default_value = "5000", value_name = "MS", help_heading = "Backplane")]
     pub gap_spread_ms: u64,
+    /// Patterns of topics that carry durable events alone, with their kind: channel:orders.*,user:*
+    #[arg(long, value_name = "PATTERNS", help_heading = "Backplane")]
+    pub durable_only: Option<List<String>>,
+    /// Newest durable events kept in memory, all topics together, for clients that come back
+    #[arg(long, default_value = "67108864", value_name = "BYTES", help_heading = "Backplane")]
+    pub recent_bytes_max: u64,
     /// Secrets of HS256 tokens, comma separated; kid:ID:SECRET binds one to a key id
     #[arg(long, value_name = "SECRETS", help_heading = "Tokens")]
     pub jwt_hs256_secret: Option<List<Secret>>,

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fanfare_core::gaps::Gaps;
+use fanfare_core::sequence::Gap;
 use fanfare_core::{Batch, Flush, Pushed, Registry, Session, TopicId, frame};
-use fanfare_protocol::{GapReason, Lost, ServerFrame, TopicKey};
+use fanfare_protocol::{GapReason, Lost, TopicKey};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
@@ -26,6 +27,9 @@ const DELIVERIES_A_TURN: usize = 64;
 
 /// How often gap notices that are due are sent.
 const GAP_TICK_MS: u64 = 20;
+
+/// What everybody is told whose subscription was interrupted.
+const EPHEMERAL_LOST: Gap = Gap { lost: Lost::Ephemeral, reason: GapReason::Backplane, since: None, position: None };
 
 /// What the hub tells a shard.
 #[derive(Debug)]
@@ -92,6 +96,7 @@ pub struct Around {
 #[derive(Default)]
 struct Tally {
     deliveries: u64,
+    gaps: u64,
     written_bytes: u64,
     overflowed: u64,
     since_yield: usize,
@@ -172,7 +177,8 @@ impl Shard {
             let mut turn = self.around.clock.now();
             for session in self.registry.sessions(batch.topic()) {
                 let pushed = session.deliver(batch, flush, turn);
-                tally.deliveries += batch.len() as u64;
+                tally.deliveries += (batch.len() - batch.gaps()) as u64;
+                tally.gaps += batch.gaps() as u64;
                 tally.count(pushed);
                 if flush == Flush::Later {
                     if session.mark_dirty() {
@@ -193,6 +199,7 @@ impl Shard {
             }
         }
         self.around.metrics.delivered(tally.deliveries, tally.written_bytes);
+        self.around.metrics.gaps(tally.gaps);
         self.around.metrics.overflowed(tally.overflowed);
         if self.around.budget.excess_bytes() > 0 {
             let closed = self.around.sessions.shed(&self.around.budget);
@@ -219,8 +226,8 @@ impl Shard {
                     self.gaps.owe(&owed.session, (topic, name), now + GAP_TICK_MS, 0);
                     continue;
                 }
-                frame::put_message(&mut told, codec, &gap(name).encode(codec));
-                self.around.metrics.gap();
+                frame::put_message(&mut told, codec, &EPHEMERAL_LOST.frame(name).encode(codec));
+                self.around.metrics.gaps(1);
             }
             if !told.is_empty() {
                 self.around.metrics.answered(owed.session.send_bytes(told.into(), now));
@@ -245,15 +252,5 @@ impl Tally {
         }
         self.since_yield = 0;
         true
-    }
-}
-
-fn gap(name: &TopicKey) -> ServerFrame<'_> {
-    ServerFrame::Gap {
-        topic: name.topic(),
-        lost: Lost::Ephemeral,
-        reason: GapReason::Backplane,
-        since: None,
-        position: None,
     }
 }

@@ -5,7 +5,7 @@
 mod support;
 
 use serde_json::json;
-use support::{Client, Handshake, Node, Proxy, RedisProcess, in_time, request, token, until};
+use support::{Client, Handshake, Node, Proxy, RedisProcess, TcpProxy, in_time, request, token, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -76,6 +76,51 @@ async fn a_node_that_alone_gets_nothing_is_taken_from_the_balancer_until_it_does
 
     proxy.cut_on(None);
     until_statuses(&node, [200, 200]).await;
+}
+
+#[tokio::test]
+async fn a_node_whose_messages_vanish_finds_out_by_its_own_probes() {
+    let redis = RedisProcess::start();
+    let proxy = TcpProxy::before(redis.port());
+    let hasty = [("FANFARE_REDIS_PROBE_INTERVAL_MS", "50"), ("FANFARE_REDIS_RESPONSE_TIMEOUT_MS", "400")];
+    let node = Node::start_on(&proxy.url(), &hasty).await;
+    let ready = node.get("/readyz").await.json();
+    assert!(ready["lag_ms"].as_u64().is_some_and(|lag_ms| lag_ms < 400), "{ready}");
+    assert!(node.metric("fanfare_backplane_lag_seconds").await < 0.4);
+
+    // Every socket lives, and Redis answers whatever it is asked.
+    proxy.drop_messages(true);
+    let [reason, _] = until_statuses(&node, [503, 200]).await;
+    let undelivered = "the backplane answers, but delivers nothing to this node: ";
+    assert!(reason.starts_with(undelivered) && reason.contains("does not come back"), "{reason}");
+    let [_, reason] = until_statuses(&node, [503, 503]).await;
+    assert!(reason.starts_with(undelivered) && reason.contains("does not come back"), "{reason}");
+    assert!(node.metric("fanfare_backplane_lag_seconds").await > 2.0);
+
+    proxy.drop_messages(false);
+    until_statuses(&node, [200, 200]).await;
+    until("the lag is over", async || node.metric("fanfare_backplane_lag_seconds").await < 0.4).await;
+}
+
+#[tokio::test]
+async fn a_node_that_may_not_send_probes_says_so_and_is_left_to_the_balancer() {
+    let redis = RedisProcess::start();
+    redis.command(&["ACL", "SETUSER", "node", "on", ">secret", "+@all", "resetchannels", "&fanfare:*"]);
+    let settings = [("FANFARE_REDIS_PROBE_INTERVAL_MS", "50"), ("FANFARE_NODE_ID", "n-1")];
+    let node = Node::start_on(&redis.url_with("node", "secret"), &settings).await;
+    redis.command(&["ACL", "SETUSER", "node", "resetchannels", "&fanfare:acme:*"]);
+    until("the reason is known", async || readiness(&node).await[0].1.contains("fanfare:node:n-1:probe")).await;
+    let [(status, reason), balancer] = readiness(&node).await;
+    let expected = "nothing proves that the backplane delivers to this node: ";
+    assert!(status == 503 && reason.starts_with(expected) && reason.contains("&fanfare:node:*"), "{reason}");
+    // For longer than a loss of delivery would be borne.
+    let uptime_s = async || node.get("/healthz").await.json()["uptime_s"].as_u64().unwrap();
+    let now_s = uptime_s().await;
+    until("five seconds have passed", async || uptime_s().await > now_s + 4).await;
+    assert_eq!((balancer.0, readiness(&node).await[1].0), (200, 200));
+    let mut client = Client::connect(&node, &token("acme", "1")).await;
+    redis.command(&["PUBLISH", "fanfare:acme:tenant", r#"{"type":"delivered"}"#]);
+    assert_eq!(client.expect_event("tenant").await["type"], "delivered");
 }
 
 #[tokio::test]

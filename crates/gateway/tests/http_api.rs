@@ -7,7 +7,7 @@ mod support;
 use std::net::SocketAddr;
 
 use serde_json::json;
-use support::{API_KEY, Client, Node, RedisProcess, Reply, free_port, in_time, request, token, until};
+use support::{API_KEY, Client, Node, RedisProcess, Reply, free_port, in_time, position, request, token, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -286,18 +286,49 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn durable_events_are_refused_rather_than_published_without_a_history() {
+async fn a_durable_event_is_kept_and_its_position_told() {
     let node = Node::start(&[]).await;
     let mut client = Client::connect(&node, &token("acme", "1")).await;
-    client.subscribe("channel:news").await;
-    let reply = post(&node, &format!("{EVENTS}?durable=true"), &[], EVENT).await;
-    let detail = "this version has no durable events: leave out durable=true";
-    assert_eq!(problem(&reply), (400, "unavailable".to_owned(), detail.to_owned()));
+    let begin = position(&client.subscribe("channel:news").await);
+    for seq in 1..=2 {
+        let reply = post(&node, &format!("{EVENTS}?durable=true"), &[], EVENT).await;
+        let position = format!("{}-{seq}", begin.epoch);
+        assert_eq!((reply.status, reply.json()), (200, json!({ "published": true, "position": position })));
+        assert_eq!(client.expect("event").await["position"], position);
+    }
     let reply = post(&node, &format!("{EVENTS}?durable=yes"), &[], EVENT).await;
     assert_eq!(problem(&reply), (400, "bad_frame".to_owned(), "durable must be true or false".to_owned()));
     let reply = post(&node, &format!("{EVENTS}?trace=1&durable=false&x"), &[], br#"{"type":"only this"}"#).await;
-    assert_eq!(reply.status, 200);
-    assert_eq!(client.expect_event("channel:news").await["type"], "only this");
+    assert_eq!((reply.status, reply.json()), (200, json!({ "published": true })));
+    let told = client.expect("event").await;
+    assert_eq!((&told["event"]["type"], &told["position"]), (&json!("only this"), &json!(null)));
+}
+
+#[tokio::test]
+async fn a_request_that_is_repeated_with_its_idempotency_key_publishes_once() {
+    let node = Node::start(&[]).await;
+    let mut client = Client::connect(&node, &token("acme", "1")).await;
+    client.subscribe("channel:news").await;
+    let longest = "k".repeat(128);
+    let durable = format!("{EVENTS}?durable=true");
+    let mut positions = Vec::new();
+    for key in ["order-7", "order-7", "order 8", &longest, "order-7"] {
+        let reply = post(&node, &durable, &[("Idempotency-Key", key)], EVENT).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        positions.push(reply.json()["position"].take());
+    }
+    assert!(positions[0] == positions[1] && positions[0] == positions[4], "{positions:?}");
+    for expected in [&positions[0], &positions[2], &positions[3]] {
+        assert_eq!(client.expect("event").await["position"], *expected);
+    }
+    client.expect_nothing().await;
+
+    let detail = "Idempotency-Key must be 1 to 128 visible characters, and the event durable (durable=true)";
+    let refused = (400, "bad_frame".to_owned(), detail.to_owned());
+    for (target, key) in [(EVENTS, "order-7"), (&durable, ""), (&durable, &"k".repeat(129)), (&durable, "größe")] {
+        assert_eq!(problem(&post(&node, target, &[("Idempotency-Key", key)], EVENT).await), refused, "{key}");
+    }
+    client.expect_nothing().await;
 }
 
 #[tokio::test]

@@ -10,8 +10,9 @@ use serde_json::json;
 use support::{Client, Handshake, Node, RedisProcess, claims, sign, token, until};
 
 /// Name, type, labels: all that a node ever tells.
-const PROMISED: [(&str, &str, &[&str]); 28] = [
+const PROMISED: [(&str, &str, &[&str]); 32] = [
     ("fanfare_api_requests_total", "counter", &["status"]),
+    ("fanfare_backplane_lag_seconds", "gauge", &[]),
     ("fanfare_backplane_up", "gauge", &[]),
     ("fanfare_build_info", "gauge", &["version"]),
     ("fanfare_connections", "gauge", &["tenant"]),
@@ -26,11 +27,14 @@ const PROMISED: [(&str, &str, &[&str]); 28] = [
     ("fanfare_fan_out_seconds", "histogram", &[]),
     ("fanfare_frames_received_total", "counter", &[]),
     ("fanfare_gaps_sent_total", "counter", &[]),
+    ("fanfare_history_holes_total", "counter", &[]),
     ("fanfare_limit_reached_total", "counter", &["limit"]),
     ("fanfare_outbox_waiting_bytes", "gauge", &[]),
+    ("fanfare_positions_dropped_total", "counter", &["reason"]),
     ("fanfare_published_events_total", "counter", &["via"]),
     ("fanfare_rate_limited_frames_total", "counter", &[]),
     ("fanfare_received_bytes_total", "counter", &[]),
+    ("fanfare_recent_bytes", "gauge", &[]),
     ("fanfare_sent_bytes_total", "counter", &[]),
     ("fanfare_subscriptions", "gauge", &[]),
     ("fanfare_topics", "gauge", &[]),

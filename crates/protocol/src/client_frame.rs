@@ -47,6 +47,17 @@ pub enum ClientFrame {
         /// Whether it shall be kept.
         durable: bool,
     },
+    /// `{"op":"history","id"?,"topic","limit","before"?}`.
+    History {
+        /// To be returned in the answer.
+        id: Option<i64>,
+        /// The topic, as it was written.
+        topic: String,
+        /// How many events at most, one at least.
+        limit: u64,
+        /// Only events before this position, as it was written.
+        before: Option<String>,
+    },
     /// `{"op":"ping"}`.
     Ping,
     /// `{"op":"pong"}`.
@@ -123,6 +134,13 @@ impl fmt::Debug for ClientFrame {
                 .field("event", event)
                 .field("durable", durable)
                 .finish(),
+            ClientFrame::History { id, topic, limit, before } => f
+                .debug_struct("History")
+                .field("id", id)
+                .field("topic", topic)
+                .field("limit", limit)
+                .field("before", before)
+                .finish(),
             ClientFrame::Ping => f.write_str("Ping"),
             ClientFrame::Pong => f.write_str("Pong"),
             ClientFrame::Unknown { op, id } => f.debug_struct("Unknown").field("op", op).field("id", id).finish(),
@@ -149,6 +167,12 @@ impl<'a> Fields<'a> {
                 topic: self.topic()?,
                 event: message.slice_ref(self.required("event")?.bytes()),
                 durable: self.flag("durable")?,
+            }),
+            "history" => Ok(ClientFrame::History {
+                id: self.id()?,
+                topic: self.topic()?,
+                limit: self.limit()?,
+                before: self.optional_text("before")?.map(Cow::into_owned),
             }),
             "ping" => Ok(ClientFrame::Ping),
             "pong" => Ok(ClientFrame::Pong),
@@ -195,6 +219,11 @@ impl<'a> Fields<'a> {
     fn id(&self) -> Result<Option<i64>, Wrong> {
         let read = |value: Raw<'_>| value.integer().ok_or("`id` must be an integer of 64 bits");
         Ok(self.optional("id")?.map(read).transpose()?)
+    }
+
+    fn limit(&self) -> Result<u64, Wrong> {
+        let limit = self.required("limit")?.integer().and_then(|limit| u64::try_from(limit).ok());
+        limit.filter(|&limit| limit > 0).ok_or_else(|| "`limit` must be an integer from 1 on".to_owned())
     }
 
     fn topic(&self) -> Result<String, Wrong> {

@@ -61,6 +61,9 @@ pub enum EnvelopeError {
     /// Nested deeper than [`ENVELOPE_DEPTH_MAX`].
     #[error("the event is nested deeper than {ENVELOPE_DEPTH_MAX} levels")]
     TooDeep,
+    /// Ephemeral, on a topic that carries durable events alone.
+    #[error("the topic takes durable events alone: publish it as one (fanfare_publish, durable=true)")]
+    NotDurable,
     /// What follows the `@` of a durable event is no position.
     #[error("the event's position is not valid")]
     InvalidPosition,
@@ -81,6 +84,7 @@ impl EnvelopeError {
             EnvelopeError::WrongType { .. } => "wrong_type",
             EnvelopeError::DuplicateField { .. } => "duplicate_field",
             EnvelopeError::TooDeep => "too_deep",
+            EnvelopeError::NotDurable => "not_durable",
             EnvelopeError::InvalidPosition => "invalid_position",
         }
     }

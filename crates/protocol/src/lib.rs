@@ -33,6 +33,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod assemble;
 pub mod client_frame;
 pub mod close_code;
 pub mod codec;
@@ -43,6 +44,7 @@ pub mod error_code;
 pub mod event;
 pub mod event_frame;
 mod json;
+pub mod kept;
 mod msgpack;
 pub mod pattern;
 pub mod payload;
@@ -59,6 +61,7 @@ pub use envelope::EnvelopeError;
 pub use error_code::ErrorCode;
 pub use event::Event;
 pub use event_frame::{event_frame_json, event_frame_msgpack};
+pub use kept::Kept;
 pub use pattern::{Pattern, PatternError, Patterns};
 pub use payload::Payload;
 pub use position::{Position, PositionError};

@@ -45,6 +45,11 @@ impl<'a> Payload<'a> {
     }
 }
 
+/// Where a durable event stands, whether it is valid or not; none for anything else.
+pub fn position(payload: &[u8]) -> Option<Position> {
+    split_header(payload.strip_prefix(b"@")?).ok().map(|(position, _)| position)
+}
+
 /// Whether `MessagePack` begins a map with this byte.
 pub(crate) fn begins_msgpack_map(byte: u8) -> bool {
     matches!(byte, 0x80..=0x8f | 0xde | 0xdf)
@@ -54,7 +59,8 @@ pub(crate) fn begins_msgpack_map(byte: u8) -> bool {
 fn split_header(header: &[u8]) -> Result<(Position, &[u8]), EnvelopeError> {
     let (word, mut rest) = split_word(header)?;
     let position: Position = word.parse().map_err(|_| EnvelopeError::InvalidPosition)?;
-    if position == Position::NONE {
+    // The first event of an epoch has 1; 0 is where the epoch begins.
+    if position.seq == 0 {
         return Err(EnvelopeError::InvalidPosition);
     }
     // A name begins with none of the bytes that begin an envelope.
@@ -136,6 +142,7 @@ mod tests {
             "@17-4{}",
             "@17 {}",
             "@0-0 {}",
+            "@17-0 {}",
             "@+17-4 {}",
             "@17-04 {}",
             "@17-4  {}",

@@ -1,6 +1,6 @@
-//! What a node says to a client, except events, which [`crate::event_frame`] puts together from the publisher's bytes.
-//! Deliberately without answers that need history or presence: a node that doesn't have them doesn't list them among
-//! its features.
+//! What a node says to a client, except events: those are put together from the publisher's bytes, live ones by
+//! [`crate::event_frame`], those in answers by [`crate::kept`] and [`crate::assemble`]. Deliberately without presence: a
+//! node that doesn't have it doesn't list it among its features.
 
 use serde::Serialize;
 
@@ -16,7 +16,7 @@ pub const PROTOCOL_VERSION: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum ServerFrame<'a> {
-    /// The first frame after authentication.
+    /// The first frame after authentication. To this is added `topics`, a list of [`TopicState`].
     Welcome {
         /// [`PROTOCOL_VERSION`].
         version: u32,
@@ -38,24 +38,25 @@ pub enum ServerFrame<'a> {
         ping_ms: u64,
         /// What the client must keep to.
         limits: Limits,
-        /// The topics that the node subscribed itself.
-        topics: &'a [TopicState<'a>],
     },
-    /// A topic is subscribed; its events follow.
+    /// A topic is subscribed; its events follow. To this is added `events`, a list of [`crate::Kept`].
     Subscribed {
+        /// The request's id.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<i64>,
+        /// Where the topic stands.
+        #[serde(flatten)]
+        state: TopicState<'a>,
+    },
+    /// A page of a topic's history. To this is added `events`, a list of [`crate::Kept`], oldest first.
+    History {
         /// The request's id.
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<i64>,
         /// The topic.
         topic: &'a str,
-        /// Where the topic stands: no event at or before it will come.
-        position: Position,
-        /// Whether all that came after `since` was recovered; only when there was a `since`.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        recovered: Option<bool>,
-        /// Why not.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        reason: Option<GapReason>,
+        /// Whether there are older ones.
+        more: bool,
     },
     /// A topic is no longer subscribed.
     Unsubscribed {
@@ -140,12 +141,12 @@ pub struct Limits {
     pub outbox_bytes: u64,
 }
 
-/// A topic that the node subscribed itself, as `subscribed` tells it.
+/// A topic that is subscribed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TopicState<'a> {
     /// The topic.
     pub topic: &'a str,
-    /// Where it stands.
+    /// Where it stands: no event at or before it will come. [`Position::NONE`] when that is not known.
     pub position: Position,
     /// Whether all that came after `since` was recovered; only when there was a `since`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -153,6 +154,9 @@ pub struct TopicState<'a> {
     /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<GapReason>,
+    /// True when there is more than fits: ask on from the last of the events.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
 }
 
 /// Which events may be missing.
@@ -179,6 +183,13 @@ pub enum GapReason {
     Invalid,
 }
 
+impl TopicState<'_> {
+    /// The map, as it stands in the `topics` of `welcome`, without `events`.
+    pub fn encode(&self, codec: Codec) -> Vec<u8> {
+        encode(self, codec)
+    }
+}
+
 impl ServerFrame<'_> {
     /// A `disconnect` with the code's own reason.
     pub fn disconnect(code: CloseCode, after_ms: u64) -> ServerFrame<'static> {
@@ -187,11 +198,15 @@ impl ServerFrame<'_> {
 
     /// The frame's bytes, without a WebSocket header.
     pub fn encode(&self, codec: Codec) -> Vec<u8> {
-        let encoded = match codec {
-            Codec::Json => serde_json::to_vec(self).ok(),
-            Codec::Msgpack => rmp_serde::to_vec_named(self).ok(),
-        };
-        debug_assert!(encoded.is_some(), "frames have no value that an encoding doesn't know");
-        encoded.unwrap_or_default()
+        encode(self, codec)
     }
+}
+
+fn encode(value: &impl Serialize, codec: Codec) -> Vec<u8> {
+    let encoded = match codec {
+        Codec::Json => serde_json::to_vec(value).ok(),
+        Codec::Msgpack => rmp_serde::to_vec_named(value).ok(),
+    };
+    debug_assert!(encoded.is_some(), "frames have no value that an encoding doesn't know");
+    encoded.unwrap_or_default()
 }

@@ -32,6 +32,28 @@ fn item(topic: &str, since: Option<&str>, presence: bool) -> SubscribeItem {
 }
 
 #[test]
+fn a_history_has_a_limit_and_may_have_an_end() {
+    let history = |limit, before: Option<&str>| ClientFrame::History {
+        id: Some(6),
+        topic: "channel:a".into(),
+        limit,
+        before: before.map(Into::into),
+    };
+    assert_eq!(decode(r#"{"op":"history","id":6,"topic":"channel:a","limit":1}"#), Ok(history(1, None)));
+    assert_eq!(
+        decode(r#"{"op":"history","id":6,"topic":"channel:a","limit":50,"before":"17-4"}"#),
+        Ok(history(50, Some("17-4")))
+    );
+    let wrong = "`limit` must be an integer from 1 on";
+    for limit in ["0", "-1", "1.5", "\"1\""] {
+        let frame = format!(r#"{{"op":"history","id":6,"topic":"channel:a","limit":{limit}}}"#);
+        assert_eq!(decode(&frame), invalid(Some(6), Some("channel:a"), wrong), "{limit}");
+    }
+    let missing = invalid(Some(6), Some("channel:a"), "`limit` is missing");
+    assert_eq!(decode(r#"{"op":"history","id":6,"topic":"channel:a"}"#), missing);
+}
+
+#[test]
 fn every_frame_of_the_contract() {
     use ClientFrame::{Auth, Ping, Pong, Publish, Subscribe, Unsubscribe};
     assert_eq!(decode(r#"{"op":"ping"}"#), Ok(Ping));
@@ -120,7 +142,7 @@ fn ids_are_integers_of_64_bits() {
 #[test]
 fn an_unknown_op_and_unknown_fields_are_no_mistake() {
     let unknown = |op: &str, id| Ok(ClientFrame::Unknown { op: op.into(), id });
-    assert_eq!(decode(r#"{"op":"history","id":6,"topic":"channel:a","limit":10}"#), unknown("history", Some(6)));
+    assert_eq!(decode(r#"{"op":"presence","id":6,"topic":"channel:a","limit":10}"#), unknown("presence", Some(6)));
     assert_eq!(decode(r#"{"op":"","new":[{"a":null}]}"#), unknown("", None));
     assert_eq!(decode(r#"{"op":"Ping"}"#), unknown("Ping", None));
     assert_eq!(decode(r#"{"op":"ping","id":{},"x":1,"x":2,"topic":7}"#), Ok(ClientFrame::Ping));

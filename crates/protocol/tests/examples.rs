@@ -4,8 +4,8 @@
 
 use bytes::Bytes;
 use fanfare_protocol::{
-    ClientFrame, CloseCode, Codec, ErrorCode, Event, GapReason, Limits, Lost, PROTOCOL_VERSION, Position, ServerFrame,
-    TopicState, event_frame_json,
+    ClientFrame, CloseCode, Codec, ErrorCode, Event, GapReason, Kept, Limits, Lost, PROTOCOL_VERSION, Position,
+    ServerFrame, TopicState, assemble, event_frame_json,
 };
 use serde_json::Value;
 
@@ -38,7 +38,34 @@ fn frames_from_the_client_are_understood() {
         ops.push(op(&value(example.as_bytes())));
     }
     ops.dedup();
-    assert_eq!(ops, ["auth", "subscribe", "unsubscribe", "publish", "ping", "pong"]);
+    assert_eq!(ops, ["auth", "subscribe", "unsubscribe", "publish", "history", "ping", "pong"]);
+}
+
+#[test]
+fn positions_that_clients_give_back_are_positions() {
+    let mut given = 0;
+    for example in examples("client") {
+        let frame = ClientFrame::decode(Codec::Json, Bytes::from_static(example.as_bytes())).unwrap();
+        let positions = match frame {
+            ClientFrame::Auth { since, .. } => since.into_iter().map(|(_, since)| since).collect(),
+            ClientFrame::Subscribe { topics, .. } => topics.into_iter().filter_map(|item| item.since).collect(),
+            ClientFrame::History { before, .. } => Vec::from_iter(before),
+            _ => Vec::new(),
+        };
+        for position in positions {
+            position.parse::<Position>().unwrap();
+            given += 1;
+        }
+    }
+    assert_eq!(given, 4);
+}
+
+#[test]
+fn a_payload_on_the_channel_is_a_position_and_an_envelope() {
+    let payload = br#"@1767225600000000-41 x=y {"type":"order.updated","data":{"id":7}}"#;
+    let event = Event::decode(Bytes::from_static(payload), 65_536).unwrap();
+    assert_eq!(event.position, Some(at(41)));
+    assert!(PAGE.contains("`@<position>[ name=value]… <envelope>`"));
 }
 
 #[test]
@@ -57,52 +84,87 @@ fn an_event_frame_is_what_a_node_writes() {
     for example in frames {
         let envelope = example.split_once(r#""event":{"#).unwrap().1.strip_suffix('}').unwrap();
         let envelope = Bytes::from(["{", envelope].concat());
+        let position = value(example.as_bytes())["position"].as_str().map(|position| position.parse().unwrap());
+        let event = Event { position, ..Event::decode(envelope, 65_536).unwrap() };
         let mut written = Vec::new();
-        event_frame_json(&mut written, "channel:orders", &Event::decode(envelope, 65_536).unwrap());
+        event_frame_json(&mut written, "channel:orders", &event);
         assert_eq!(example.as_bytes(), written);
     }
 }
 
-#[test]
-fn frames_from_the_node_are_what_a_node_writes() {
-    let standing = |topic| TopicState { topic, position: Position::NONE, recovered: None, reason: None };
-    let topics = [standing("tenant"), standing("user:42")];
+/// The examples' epoch.
+fn at(seq: u64) -> Position {
+    Position { epoch: 1_767_225_600_000_000, seq }
+}
+
+/// A kept event, encoded.
+fn kept(seq: u64, envelope: &'static str) -> Vec<u8> {
+    let event = Event::decode(Bytes::from_static(envelope.as_bytes()), 65_536).unwrap();
+    Kept::new(&Event { position: Some(at(seq)), ..event }).unwrap().encode(Codec::Json)
+}
+
+/// A frame or a topic's state with the list `events`.
+fn with_events(mut map: Vec<u8>, events: &[Vec<u8>]) -> Vec<u8> {
+    assemble::add_field(Codec::Json, &mut map, "events", &assemble::list(Codec::Json, events.to_vec()));
+    map
+}
+
+fn standing(topic: &str, seq: u64) -> TopicState<'_> {
+    TopicState { topic, position: at(seq), recovered: None, reason: None, more: false }
+}
+
+fn welcome() -> Vec<u8> {
     let limits =
         Limits { message_bytes: 65_536, subscriptions: 10_000, frames_per_minute: 600, outbox_bytes: 1_048_576 };
-    let subscribed = |id, recovered, reason| ServerFrame::Subscribed {
-        id: Some(id),
-        topic: "channel:orders",
-        position: Position::NONE,
-        recovered,
-        reason,
+    let mut welcome = ServerFrame::Welcome {
+        version: PROTOCOL_VERSION,
+        features: &["durable", "history", "publish"],
+        connection: "9f1c27d0a4b3e586-2a",
+        node: "web-1-k3x9",
+        tenant: "acme",
+        user: "42",
+        expires_at: 1_767_226_200_000,
+        server_time: 1_767_225_600_000,
+        ping_ms: 25_000,
+        limits,
+    }
+    .encode(Codec::Json);
+    let recovered = |topic, seq, events: &[_]| {
+        let state = TopicState { recovered: Some(true), ..standing(topic, seq) };
+        with_events(state.encode(Codec::Json), events)
     };
-    let written = [
-        ServerFrame::Welcome {
-            version: PROTOCOL_VERSION,
-            features: &["publish"],
-            connection: "9f1c27d0a4b3e586-2a",
-            node: "web-1-k3x9",
-            tenant: "acme",
-            user: "42",
-            expires_at: 1_767_226_200_000,
-            server_time: 1_767_225_600_000,
-            ping_ms: 25_000,
-            limits,
-            topics: &topics,
-        },
-        subscribed(1, None, None),
-        subscribed(2, Some(false), Some(GapReason::Expired)),
-        ServerFrame::Unsubscribed { id: Some(3), topic: "channel:orders", code: None },
-        ServerFrame::Unsubscribed { id: None, topic: "channel:team.7", code: Some(ErrorCode::Forbidden) },
-        ServerFrame::Published { id: Some(4), position: None },
+    let ready = kept(4, r#"{"type":"export.ready","data":{"url":"/exports/9"}}"#);
+    let topics = [recovered("tenant", 0, &[]), recovered("user:42", 4, &[ready])];
+    assemble::add_field(Codec::Json, &mut welcome, "topics", &assemble::list(Codec::Json, topics));
+    welcome
+}
+
+const ORDER_7: &str = r#"{"type":"order.updated","data":{"id":7}}"#;
+const ORDER_8: &str = r#"{"type":"order.updated","data":{"id":8}}"#;
+
+fn subscribed() -> [Vec<u8>; 4] {
+    let encode = |id, state| ServerFrame::Subscribed { id: Some(id), state }.encode(Codec::Json);
+    let orders = |seq| standing("channel:orders", seq);
+    let all = TopicState { recovered: Some(true), ..orders(43) };
+    let some = TopicState { recovered: Some(false), reason: Some(GapReason::Expired), ..orders(43) };
+    let first = TopicState { recovered: Some(true), more: true, ..orders(43) };
+    [
+        encode(1, orders(41)),
+        with_events(encode(2, all), &[kept(42, ORDER_7), kept(43, ORDER_8)]),
+        with_events(encode(2, some), &[kept(43, ORDER_8)]),
+        with_events(encode(2, first), &[kept(42, ORDER_7)]),
+    ]
+}
+
+#[test]
+fn frames_from_the_node_are_what_a_node_writes() {
+    let topic = "channel:orders";
+    let page = ServerFrame::History { id: Some(7), topic, more: true }.encode(Codec::Json);
+    let gap = |lost, reason, since, position| ServerFrame::Gap { topic, lost, reason, since, position };
+    let plain = [
         ServerFrame::Renewed { expires_at: 1_767_226_800_000 },
-        ServerFrame::Gap {
-            topic: "channel:orders",
-            lost: Lost::Ephemeral,
-            reason: GapReason::Backplane,
-            since: None,
-            position: None,
-        },
+        gap(Lost::Ephemeral, GapReason::Backplane, None, None),
+        gap(Lost::All, GapReason::Epoch, Some(at(44)), Some(Position { epoch: 1_767_229_200_000_000, seq: 0 })),
         ServerFrame::Error {
             id: Some(1),
             topic: Some("channel:board"),
@@ -113,7 +175,21 @@ fn frames_from_the_node_are_what_a_node_writes() {
         ServerFrame::Ping,
         ServerFrame::Pong,
     ];
-    let written: Vec<_> = written.iter().map(|frame| value(&frame.encode(Codec::Json))).collect();
+    let answers = [
+        ServerFrame::Unsubscribed { id: Some(3), topic, code: None },
+        ServerFrame::Unsubscribed { id: None, topic: "channel:team.7", code: Some(ErrorCode::Forbidden) },
+        ServerFrame::Published { id: Some(4), position: None },
+        ServerFrame::Published { id: Some(5), position: Some(at(12)) },
+    ];
+    let encoded = |frames: &[ServerFrame<'_>]| frames.iter().map(|frame| frame.encode(Codec::Json)).collect::<Vec<_>>();
+    let written = [
+        vec![welcome()],
+        subscribed().to_vec(),
+        encoded(&answers),
+        vec![with_events(page, &[kept(38, ORDER_7), kept(39, ORDER_8)])],
+        encoded(&plain),
+    ];
+    let written: Vec<_> = written.concat().iter().map(|frame| value(frame)).collect();
     let shown: Vec<_> = examples("server").into_iter().map(|example| value(example.as_bytes())).collect();
     assert_eq!(shown, written);
 }

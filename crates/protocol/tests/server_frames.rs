@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use fanfare_protocol::{
-    CloseCode, Codec, ErrorCode, Event, GapReason, Limits, Lost, PROTOCOL_VERSION, Position, ServerFrame, TopicState,
-    event_frame_json, event_frame_msgpack, json_to_msgpack,
+    CloseCode, Codec, ErrorCode, Event, GapReason, Kept, Limits, Lost, PROTOCOL_VERSION, Position, ServerFrame,
+    TopicState, assemble, event_frame_json, event_frame_msgpack, json_to_msgpack,
 };
 use proptest::prelude::*;
 use serde_json::value::RawValue;
@@ -12,16 +12,16 @@ const AT: Position = Position { epoch: 17, seq: 4 };
 
 /// Asserts a frame's JSON to the byte, and that its `MessagePack` is the same map in the same order.
 fn assert_frame(frame: &ServerFrame<'_>, json: &str) {
-    assert_eq!(String::from_utf8(frame.encode(Codec::Json)).unwrap(), json);
-    assert_eq!(frame.encode(Codec::Msgpack), json_to_msgpack(json.as_bytes()).unwrap(), "{json}");
+    assert_encoded(|codec| frame.encode(codec), json);
+}
+
+fn assert_encoded(encode: impl Fn(Codec) -> Vec<u8>, json: &str) {
+    assert_eq!(String::from_utf8(encode(Codec::Json)).unwrap(), json);
+    assert_eq!(encode(Codec::Msgpack), json_to_msgpack(json.as_bytes()).unwrap(), "{json}");
 }
 
 #[test]
 fn welcome() {
-    let topics = [
-        TopicState { topic: "tenant", position: Position::NONE, recovered: None, reason: None },
-        TopicState { topic: "user:42", position: AT, recovered: Some(false), reason: Some(GapReason::Expired) },
-    ];
     let frame = ServerFrame::Welcome {
         version: PROTOCOL_VERSION,
         features: &["publish", "subscribe_many"],
@@ -33,24 +33,41 @@ fn welcome() {
         server_time: 1_752_000_000_000,
         ping_ms: 25_000,
         limits: Limits { message_bytes: 65_536, subscriptions: 1000, frames_per_minute: 600, outbox_bytes: 1_048_576 },
-        topics: &topics,
     };
-    assert_frame(
-        &frame,
+    let topics = [
+        TopicState { topic: "tenant", position: Position::NONE, recovered: None, reason: None, more: false },
+        TopicState {
+            topic: "user:42",
+            position: AT,
+            recovered: Some(false),
+            reason: Some(GapReason::Expired),
+            more: true,
+        },
+    ];
+    let encode = |codec| {
+        let mut encoded = frame.encode(codec);
+        let topics = assemble::list(codec, topics.iter().map(|topic| topic.encode(codec)));
+        assemble::add_field(codec, &mut encoded, "topics", &topics);
+        encoded
+    };
+    assert_encoded(
+        encode,
         concat!(
             r#"{"op":"welcome","version":1,"features":["publish","subscribe_many"],"connection":"c-1","node":"n-1","#,
             r#""tenant":"acme","user":"42","expires_at":1752000600000,"server_time":1752000000000,"ping_ms":25000,"#,
             r#""limits":{"message_bytes":65536,"subscriptions":1000,"frames_per_minute":600,"outbox_bytes":1048576},"#,
             r#""topics":[{"topic":"tenant","position":"0-0"},"#,
-            r#"{"topic":"user:42","position":"17-4","recovered":false,"reason":"expired"}]}"#
+            r#"{"topic":"user:42","position":"17-4","recovered":false,"reason":"expired","more":true}]}"#
         ),
     );
 }
 
 #[test]
 fn subscribed_and_unsubscribed() {
-    let subscribed =
-        |id, recovered, reason| ServerFrame::Subscribed { id, topic: "channel:a", position: AT, recovered, reason };
+    let subscribed = |id, recovered, reason| {
+        let state = TopicState { topic: "channel:a", position: AT, recovered, reason, more: false };
+        ServerFrame::Subscribed { id, state }
+    };
     assert_frame(
         &subscribed(Some(1), None, None),
         r#"{"op":"subscribed","id":1,"topic":"channel:a","position":"17-4"}"#,
@@ -69,6 +86,33 @@ fn subscribed_and_unsubscribed() {
         &unsubscribed(None, Some(ErrorCode::Forbidden)),
         r#"{"op":"unsubscribed","topic":"channel:\"a\"","code":"forbidden"}"#,
     );
+}
+
+#[test]
+fn events_of_a_history_stay_as_they_were_published() {
+    let kept = |envelope: &[u8]| Kept::new(&event(Codec::Json, envelope, Some(AT))).unwrap();
+    let events = [kept(br#"{"type":"a","data":1.10}"#), kept(br#"{"type":"b"}"#)];
+    for count in [0, 1, 2, 20] {
+        let encode = |codec| {
+            let events = events.iter().cycle().take(count).map(|kept| kept.encode(codec));
+            let mut encoded = ServerFrame::History { id: Some(6), topic: "channel:a", more: true }.encode(codec);
+            assemble::add_field(codec, &mut encoded, "events", &assemble::list(codec, events));
+            encoded
+        };
+        let one =
+            [r#"{"position":"17-4","event":{"type":"a","data":1.10}}"#, r#"{"position":"17-4","event":{"type":"b"}}"#];
+        let events = one.iter().cycle().take(count).copied().collect::<Vec<_>>().join(",");
+        let json = format!(r#"{{"op":"history","id":6,"topic":"channel:a","more":true,"events":[{events}]}}"#);
+        assert_encoded(encode, &json);
+    }
+    assert_eq!(Kept::new(&event(Codec::Json, br#"{"type":"a"}"#, None)), None);
+}
+
+#[test]
+fn a_kept_event_is_translated_for_who_speaks_the_other_encoding() {
+    let envelope = json_to_msgpack(br#"{"type":"a","data":[1]}"#).unwrap();
+    let kept = Kept::new(&event(Codec::Msgpack, &envelope, Some(AT))).unwrap();
+    assert_encoded(|codec| kept.encode(codec), r#"{"position":"17-4","event":{"type":"a","data":[1]}}"#);
 }
 
 #[test]

@@ -5,8 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
+use rustls::CertificateError;
 
+use super::line::Line;
 use super::secret::Secret;
+use super::server::Endpoint;
 
 /// A failed attempt to connect.
 #[derive(Debug, thiserror::Error)]
@@ -31,12 +34,19 @@ pub(super) enum Cause {
     Tls(String),
     #[error("can't use the CA file {}: {error}", path.display())]
     CaFile { path: PathBuf, error: String },
+    #[error("can't use the client certificate in {}: {error}", path.display())]
+    CertificateFile { path: PathBuf, error: String },
     #[error("can't read the password file {}: {error}", path.display())]
     PasswordFile { path: PathBuf, error: io::Error },
     #[error("it answered nothing within {limit:?}: it hangs, is overloaded, or is no Redis")]
     AnswerTimeout { limit: Duration },
     #[error("it closed the connection during the handshake: is it a Redis, and does its port want TLS (rediss://)?")]
     Closed,
+    /// With TLS 1.3 a server looks at the client's certificate when the client believes the connection to stand.
+    #[error(
+        "it ended the TLS connection during the handshake ({fault}): does it want a client certificate, or another one?"
+    )]
+    ClosedTls { fault: String },
     #[error("it does not speak the Redis protocol: is this the address of a Redis?")]
     NotRedis,
     #[error("it wants a password: put one into the URL (redis://user:password@…) or into the password file")]
@@ -49,8 +59,29 @@ pub(super) enum Cause {
     TooOld { version: String },
     #[error("it is a node of a Redis Cluster, which this version does not support yet: use a single server")]
     Cluster,
-    #[error("it is a Sentinel, which this version does not support yet: use the address of the server itself")]
+    #[error(
+        "it is a Sentinel: write redis+sentinel://host:port,host:port/name, or use the address of the server itself"
+    )]
     Sentinel,
+    #[error("no Sentinel answers; are their addresses right? {}", list(.0))]
+    NoSentinel(Vec<(String, Cause)>),
+    #[error(
+        "the Sentinels know no primary `{name}`: is the name in the URL the one of `sentinel monitor`? SENTINEL MASTERS \
+         lists them"
+    )]
+    UnknownMaster { name: String },
+    #[error("it is no Sentinel: give the addresses of the Sentinels (port 26379 unless changed), or use redis://")]
+    NotSentinel,
+    #[error("the Sentinel wants a password: put it into the Sentinel password file")]
+    SentinelPasswordNeeded,
+    #[error("the Sentinel does not accept the password: correct the Sentinel password file")]
+    SentinelPasswordWrong,
+    #[error("the Sentinel does not allow what this user needs; grant it +sentinel with ACL SETUSER: {0}")]
+    SentinelNotPermitted(String),
+    #[error("the primary that Sentinel names, {endpoint}: {cause}")]
+    Primary { endpoint: String, cause: Box<Cause> },
+    #[error("it is a replica: a failover is under way, or this Sentinel does not know of it yet")]
+    Demoted,
     #[error("it is a replica, where publishing reaches only its own subscribers: use the address of its primary")]
     Replica,
     #[error("it answered: {0}")]
@@ -65,7 +96,43 @@ impl Cause {
         }
     }
 
-    /// What the handshake's error means. `fault` is what the socket noticed meanwhile, if anything.
+    /// What keeps TLS from being made.
+    pub(super) fn from_tls(error: &io::Error) -> Cause {
+        let hint = match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+            Some(rustls::Error::InvalidCertificate(
+                CertificateError::UnknownIssuer | CertificateError::BadSignature,
+            )) => ": is the CA file the one of the CA that signed the server's certificate?",
+            Some(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => ": use a name in the URL that stands in the server's certificate",
+            Some(rustls::Error::InvalidCertificate(
+                CertificateError::Expired | CertificateError::ExpiredContext { .. },
+            )) => ": renew the server's certificate",
+            Some(rustls::Error::InvalidMessage(_)) => ": does its port speak TLS?",
+            _ => "",
+        };
+        Cause::Tls(format!("{error}{hint}"))
+    }
+
+    /// The same, with what the socket has noticed.
+    pub(super) fn over(self, endpoint: &Endpoint, line: &Line) -> Cause {
+        match self {
+            Cause::Closed if endpoint.is_tls() => Cause::ClosedTls { fault: line.fault() },
+            other => other,
+        }
+    }
+
+    /// The same, told of a Sentinel.
+    pub(super) fn of_sentinel(self) -> Cause {
+        match self {
+            Cause::PasswordNeeded => Cause::SentinelPasswordNeeded,
+            Cause::PasswordWrong => Cause::SentinelPasswordWrong,
+            Cause::NotPermitted(words) => Cause::SentinelNotPermitted(words),
+            other => other,
+        }
+    }
+
+    /// What the handshake's error means.
     pub(super) fn from_handshake(error: &RedisError, password: Option<&Secret>) -> Cause {
         let words = || {
             let words = server_words(error);
@@ -97,6 +164,11 @@ pub(super) fn server_words(error: &RedisError) -> String {
         (Some(code), None) => code.to_owned(),
         _ => error.to_string(),
     }
+}
+
+fn list(causes: &[(String, Cause)]) -> String {
+    let causes: Vec<_> = causes.iter().map(|(server, cause)| format!("{server}: {cause}")).collect();
+    causes.join("; ")
 }
 
 /// Redis before 6 knows no `HELLO`, and says so in one of several ways of quoting.

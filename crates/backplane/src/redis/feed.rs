@@ -7,6 +7,7 @@ use bytes::{Buf, Bytes};
 use redis::{PushInfo, PushKind, Value};
 
 use super::line::Line;
+use super::probe::Echo;
 use super::subscriber::Wanted;
 use super::subscriptions::Confirmation;
 use crate::inbox::InboxSender;
@@ -20,6 +21,7 @@ pub(super) struct Feed {
     pub(super) wanted: Arc<Wanted>,
     pub(super) inbox: InboxSender,
     pub(super) line: Arc<Line>,
+    pub(super) echo: Arc<Echo>,
 }
 
 impl Feed {
@@ -36,6 +38,10 @@ impl Feed {
             return;
         };
         topic.advance(prefix_len);
+        if self.echo.is_its(&topic) {
+            self.echo(push.kind, data.next());
+            return;
+        }
         match push.kind {
             PushKind::Message => {
                 if let Some(Value::BulkString(payload)) = data.next() {
@@ -45,6 +51,14 @@ impl Feed {
             }
             PushKind::Subscribe => self.confirm(&topic),
             PushKind::Unsubscribe => self.leave(&topic),
+            _ => {}
+        }
+    }
+
+    fn echo(&self, kind: PushKind, payload: Option<Value>) {
+        match (kind, payload) {
+            (PushKind::Message, Some(Value::BulkString(payload))) => self.echo.take(&payload, self.line.last_read()),
+            (PushKind::Unsubscribe, _) => self.line.fail("Redis ended the subscription of this node's probes"),
             _ => {}
         }
     }

@@ -27,6 +27,8 @@ pub(super) struct Line {
     /// The times below are counted from here, so that they fit an atomic.
     start: Instant,
     last_read_ns: AtomicU64,
+    /// What Redis wrote until then has been read; 0 when that was never proved.
+    caught_up_ns: AtomicU64,
     /// The inbox is full: silence is ours, not Redis's.
     held_back: AtomicBool,
     fault: Mutex<Option<String>>,
@@ -53,6 +55,7 @@ impl Line {
         Arc::new(Line {
             start: Instant::now(),
             last_read_ns: AtomicU64::new(0),
+            caught_up_ns: AtomicU64::new(0),
             held_back: AtomicBool::new(false),
             fault: Mutex::default(),
             faulted: Notify::new(),
@@ -62,6 +65,11 @@ impl Line {
     /// When the socket last had something.
     pub(super) fn last_read(&self) -> Instant {
         self.start + Duration::from_nanos(self.last_read_ns.load(Ordering::Relaxed))
+    }
+
+    /// Proved: all that Redis had written to this connection at that time has been read.
+    pub(super) fn caught_up(&self, with: Instant) {
+        self.caught_up_ns.store(nanos(with.saturating_duration_since(self.start)), Ordering::Relaxed);
     }
 
     /// Gives the connection up.
@@ -82,7 +90,8 @@ impl Line {
         self.fault.lock().clone().unwrap_or_else(|| "the connection broke".to_owned())
     }
 
-    /// Waits for an answer that is due now, for as long as there are signs of life: only `timeout` of silence ends it.
+    /// Waits for an answer that is due now, for as long as there are signs of life: only `timeout` of silence ends it, or
+    /// that all which Redis has written in that time is read and the answer isn't among it.
     pub(super) async fn answer<T>(&self, timeout: Duration, answer: impl Future<Output = T>) -> Result<T, Silent> {
         let due = Instant::now();
         let mut answer = std::pin::pin!(answer);
@@ -90,7 +99,7 @@ impl Line {
             let last_sign =
                 if self.held_back.load(Ordering::Relaxed) { Instant::now() } else { self.last_read().max(due) };
             let end = last_sign + timeout;
-            if end <= Instant::now() {
+            if end <= Instant::now() || self.start + self.caught_up_until() >= due + timeout {
                 return Err(Silent);
             }
             tokio::select! {
@@ -101,10 +110,17 @@ impl Line {
         }
     }
 
-    fn note_read(&self) {
-        let since_start = self.start.elapsed().as_nanos();
-        self.last_read_ns.store(u64::try_from(since_start).unwrap_or(u64::MAX), Ordering::Relaxed);
+    fn caught_up_until(&self) -> Duration {
+        Duration::from_nanos(self.caught_up_ns.load(Ordering::Relaxed))
     }
+
+    fn note_read(&self) {
+        self.last_read_ns.store(nanos(self.start.elapsed()), Ordering::Relaxed);
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl WatchedSocket {

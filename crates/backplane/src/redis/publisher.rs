@@ -1,22 +1,29 @@
-//! The connection that publishes, and its supervisor. One connection for all callers: redis-rs sends what many ask for in
+//! The connection that publishes, and its supervisor, which also offers the pool that reads. One connection for all callers: redis-rs sends what many ask for in
 //! one go. It deliberately isn't a pool, whose every use costs a `PING`, and it repeats nothing: whether a payload whose
-//! connection broke was published is not known.
+//! connection broke was published is not known. (What the server refused was not, so only that is repeated, when the
+//! function library had vanished.)
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use fanfare_protocol::TopicKey;
+use deadpool_redis::Pool;
+use fanfare_protocol::{Position, TopicKey};
 use parking_lot::Mutex;
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
+use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
 use super::backoff::Backoff;
 use super::config::RedisConfig;
 use super::connect::{self, Link};
 use super::connect_error::{is_servers, server_words};
+use super::library::{CallError, Library};
 use super::line::Line;
+use super::server::Endpoint;
+use super::{reader, sentinel};
 use crate::backplane::PublishError;
+use crate::history::{Keep, MAXLEN_DEFAULT, TTL_DEFAULT};
 
 /// Publishes without an answer at the same time. More wait, within their own `response_timeout`.
 const PUBLISHES_MAX: usize = 1_024;
@@ -25,23 +32,121 @@ const PUBLISHES_MAX: usize = 1_024;
 #[derive(Debug)]
 pub(super) struct Publisher {
     config: Arc<RedisConfig>,
+    library: Library,
     /// None while Redis is away.
-    connection: Mutex<Option<MultiplexedConnection>>,
+    offer: Mutex<Option<Offer>>,
+    /// Why positions can't be proven, as it was last logged.
+    unprovable: Mutex<Option<String>>,
+    /// Why there is, or was, none.
+    away: Mutex<String>,
+    /// There is a connection again.
+    pub(super) connected: Notify,
+    /// What is published over the connection comes nowhere.
+    pub(super) doubted: Notify,
+}
+
+/// What there is while Redis answers.
+#[derive(Debug, Clone)]
+pub(super) struct Offer {
+    connection: MultiplexedConnection,
+    /// To the same server.
+    pub(super) pool: Pool,
+    pub(super) line: Arc<Line>,
+    /// Closed when the connection is over.
+    lives: watch::Receiver<()>,
+}
+
+impl Offer {
+    /// Ends with the connection.
+    pub(super) async fn over(&mut self) {
+        // Nothing is ever sent, so this is the sender's end.
+        while self.lives.changed().await.is_ok() {}
+    }
 }
 
 impl Publisher {
     pub(super) fn new(config: Arc<RedisConfig>) -> Publisher {
-        Publisher { config, connection: Mutex::default() }
+        let library = Library::new(&config);
+        Publisher {
+            config,
+            library,
+            offer: Mutex::default(),
+            unprovable: Mutex::default(),
+            away: Mutex::default(),
+            connected: Notify::new(),
+            doubted: Notify::new(),
+        }
+    }
+
+    pub(super) fn library(&self) -> &Library {
+        &self.library
+    }
+
+    /// What there is now; none while Redis is away.
+    pub(super) fn offer(&self) -> Option<Offer> {
+        self.offer.lock().clone()
     }
 
     /// Whether Redis answered lately.
     pub(super) fn is_connected(&self) -> bool {
-        self.connection.lock().is_some()
+        self.offer.lock().is_some()
+    }
+
+    /// Redis refused to begin epochs. Logged once for each reason.
+    pub(super) fn note_unprovable(&self, error: &str) {
+        let mut logged = self.unprovable.lock();
+        if logged.as_deref() != Some(error) {
+            tracing::warn!(error, "Redis refuses to begin the history of topics: nothing can be resumed from there");
+            *logged = Some(error.to_owned());
+        }
+    }
+
+    pub(super) async fn publish_durable(
+        &self,
+        topic: &TopicKey,
+        envelope: &[u8],
+        keep: &Keep,
+    ) -> Result<Position, PublishError> {
+        let mut connection = self.offer().ok_or(PublishError::Unavailable)?.connection;
+        let prefix = &self.config.prefix;
+        // All keys are declared: a slot that migrates then answers TRYAGAIN instead of half a publish.
+        let mut keys = vec![prefix.channel(topic), prefix.head(topic)];
+        keys.extend(keep.id.as_ref().map(|id| prefix.id(topic, id)));
+        let mut command = self.library.command("fanfare_publish", &keys);
+        command.arg(envelope);
+        // The library's own defaults are left out: it is faster without.
+        if keep.maxlen != MAXLEN_DEFAULT {
+            command.arg("maxlen").arg(keep.maxlen);
+        }
+        if keep.ttl != TTL_DEFAULT {
+            command.arg("ttl_ms").arg(u64::try_from(keep.ttl.as_millis()).unwrap_or(u64::MAX));
+        }
+        if let Some(id) = &keep.id {
+            command.arg("id").arg(&**id);
+        }
+        let calling = self.library.call::<String>(&mut connection, &command);
+        match timeout(self.config.response_timeout, calling).await {
+            Err(_) => Err(PublishError::Timeout),
+            Ok(Err(CallError::Refused(error))) => Err(PublishError::Refused(error)),
+            Ok(Err(CallError::Broken(_))) => Err(PublishError::Unavailable),
+            Ok(Ok(position)) => position
+                .parse()
+                .map_err(|_| PublishError::Refused(format!("`{position}` is no position: {}", reader::NOT_OURS))),
+        }
+    }
+
+    /// Why there is no connection.
+    pub(super) fn why_away(&self) -> String {
+        self.away.lock().clone()
+    }
+
+    /// For one command, and not for longer.
+    pub(super) fn connection(&self) -> Option<MultiplexedConnection> {
+        self.offer().map(|offer| offer.connection)
     }
 
     pub(super) async fn publish(&self, topic: &TopicKey, payload: &[u8]) -> Result<(), PublishError> {
-        let connection = self.connection.lock().clone();
-        let mut connection = connection.ok_or(PublishError::Unavailable)?;
+        let mut connection = self.offer().ok_or(PublishError::Unavailable)?.connection;
         let mut publish = redis::cmd("PUBLISH");
         publish.arg(self.config.prefix.channel(topic)).arg(payload);
         match timeout(self.config.response_timeout, publish.exec_async(&mut connection)).await {
@@ -71,6 +176,7 @@ pub(super) async fn supervise(publisher: Arc<Publisher>) {
             }
             Err(error) => error.to_string(),
         };
+        publisher.away.lock().clone_from(&error);
         if logged.as_ref() != Some(&error) {
             tracing::warn!(error, "can't publish to Redis; trying again");
             logged = Some(error);
@@ -81,24 +187,57 @@ pub(super) async fn supervise(publisher: Arc<Publisher>) {
 
 /// Offers a connection until it is over. Returns why.
 async fn serve(publisher: &Publisher, link: Link) -> String {
-    let Link { connection, driver, line } = link;
-    *publisher.connection.lock() = Some(connection.clone());
+    let Link { connection, driver, line, endpoint } = link;
+    let (_lives, lives) = watch::channel(());
+    let using = async {
+        let pool = match prepare(publisher, connection.clone(), &endpoint).await {
+            Ok(pool) => pool,
+            Err(error) => return error,
+        };
+        let offer = Offer { connection: connection.clone(), pool, line: Arc::clone(&line), lives };
+        *publisher.offer.lock() = Some(offer);
+        publisher.connected.notify_one();
+        tokio::select! {
+            error = sentinel::moved(&publisher.config, &endpoint) => error,
+            () = publisher.doubted.notified() => "what is published over it does not come back".to_owned(),
+            error = watch(&publisher.config, connection.clone(), &line) => error,
+            () = line.failed() => line.fault(),
+        }
+    };
     let error = tokio::select! {
-        error = watch(&publisher.config, connection, &line) => error,
+        error = using => error,
         () = driver => line.fault(),
     };
-    *publisher.connection.lock() = None;
+    *publisher.offer.lock() = None;
     error
 }
 
-/// Asks for signs of life. Returns why the connection must end.
+/// Makes sure of the function library, and makes the pool. Without the library the connection is still offered: ephemeral
+/// events need none.
+async fn prepare(
+    publisher: &Publisher,
+    mut connection: MultiplexedConnection,
+    endpoint: &Endpoint,
+) -> Result<Pool, String> {
+    let limit = publisher.config.response_timeout;
+    match timeout(limit, publisher.library.prepare(&mut connection)).await {
+        Err(_) => return Err(format!("Redis did not answer for {limit:?}")),
+        Ok(Err(CallError::Broken(error))) => return Err(error.to_string()),
+        Ok(Err(CallError::Refused(error))) => tracing::warn!(error, "no durable events"),
+        Ok(Ok(())) => {}
+    }
+    reader::pool(&publisher.config, endpoint).await.map_err(|cause| cause.to_string())
+}
+
+/// Asks for signs of life, and for the server's role. Returns why the connection must end.
 async fn watch(config: &RedisConfig, mut connection: MultiplexedConnection, line: &Line) -> String {
     loop {
         sleep(config.ping_interval).await;
-        let ping = redis::cmd("PING");
-        match line.answer(config.response_timeout, ping.exec_async(&mut connection)).await {
+        let ping = connect::is_replica(&mut connection);
+        match line.answer(config.response_timeout, ping).await {
             Err(_) => return format!("Redis did not answer for {:?}", config.response_timeout),
             Ok(Err(error)) if !is_servers(&error) => return line.fault(),
+            Ok(Ok(true)) => return connect::DEMOTED.to_owned(),
             Ok(_) => {}
         }
     }

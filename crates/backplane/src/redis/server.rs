@@ -9,6 +9,7 @@ use url::Url;
 use super::secret::Secret;
 
 const PORT_DEFAULT: u16 = 6379;
+const SENTINEL_PORT_DEFAULT: u16 = 26_379;
 
 /// A Redis server and how to log in. Neither `Debug` nor `Display` shows the password.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,11 +20,30 @@ pub struct RedisServer {
     pub(super) database: u32,
 }
 
+/// How the server is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Address {
+    /// It is always there.
+    Fixed(Endpoint),
+    /// The Sentinels know.
+    Sentinel(Sentinels),
+}
+
+/// What a socket connects to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Endpoint {
     Tcp { host: String, port: u16 },
     Tls { host: String, port: u16 },
     Unix(PathBuf),
+}
+
+/// Who to ask, and for what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sentinels {
+    /// At least one.
+    pub(super) endpoints: Vec<Endpoint>,
+    /// What they call the group of a primary and its replicas.
+    pub(super) name: String,
 }
 
 /// Why a text is no address of a Redis.
@@ -36,14 +56,15 @@ pub enum RedisUrlError {
     )]
     NotAUrl(#[from] url::ParseError),
     /// A URL of something else.
-    #[error("`{scheme}://` is no Redis: use redis://, rediss:// (TLS) or unix://")]
+    #[error("`{scheme}://` is no Redis: use redis://, rediss:// (TLS), redis+sentinel:// or unix://")]
     UnknownScheme {
         /// What stands before the `:`.
         scheme: String,
     },
     /// A kind of Redis that this version can't use.
     #[error(
-        "`{scheme}://` is not supported by this version yet: use redis:// or rediss:// with the address of one server"
+        "`{scheme}://` is not supported by this version yet: use redis:// or rediss:// with the address of one server, \
+         or redis+sentinel://"
     )]
     NotSupportedYet {
         /// What stands before the `://`.
@@ -52,6 +73,12 @@ pub enum RedisUrlError {
     /// No host, or one that can only be listened on.
     #[error("the URL names no host to connect to: write redis://host[:port]")]
     NoHost,
+    /// No name that a Sentinel could know.
+    #[error(
+        "the URL names no primary that Sentinel watches: write redis+sentinel://host:port,host:port/name[/database], with \
+         the name of `sentinel monitor`"
+    )]
+    NoMaster,
     /// No path of a socket.
     #[error("the URL names no socket: write unix:///path/to/redis.sock")]
     NoPath,
@@ -67,11 +94,18 @@ pub enum RedisUrlError {
 }
 
 impl RedisServer {
-    /// Takes `redis://[user:password@]host[:port][/database]`, the same with `rediss://` for TLS, or `unix:///path`.
+    /// Takes `redis://[user:password@]host[:port][/database]`, the same with `rediss://` for TLS, `unix:///path`, or
+    /// `redis+sentinel://[user:password@]host[:port],host[:port]/name[/database]` (`rediss+sentinel://` for TLS to both
+    /// Sentinels and servers), where user and password are for the server.
     pub fn parse(text: &str) -> Result<RedisServer, RedisUrlError> {
         // Before the parser, to which a list of hosts is a bad port.
-        if let Some((scheme @ ("redis+sentinel" | "redis+cluster"), _)) = text.split_once("://") {
-            return Err(RedisUrlError::NotSupportedYet { scheme: scheme.to_owned() });
+        match text.split_once("://") {
+            Some(("redis+sentinel", rest)) => return parse_sentinel(rest, false),
+            Some(("rediss+sentinel", rest)) => return parse_sentinel(rest, true),
+            Some((scheme @ ("redis+cluster" | "rediss+cluster"), _)) => {
+                return Err(RedisUrlError::NotSupportedYet { scheme: scheme.to_owned() });
+            }
+            _ => {}
         }
         let url = Url::parse(text)?;
         let scheme = url.scheme().to_owned();
@@ -83,30 +117,14 @@ impl RedisServer {
         }
         if scheme == "unix" {
             let path = url.to_file_path().ok().filter(|path| path.parent().is_some());
-            let address = Address::Unix(path.ok_or(RedisUrlError::NoPath)?);
+            let address = Address::Fixed(Endpoint::Unix(path.ok_or(RedisUrlError::NoPath)?));
             return Ok(RedisServer { address, username: None, password: None, database: 0 });
         }
-        let host = match url.host().ok_or(RedisUrlError::NoHost)? {
-            url::Host::Domain(name) => name.to_owned(),
-            url::Host::Ipv4(address) => address.to_string(),
-            url::Host::Ipv6(address) => address.to_string(),
-        };
-        if host.is_empty() || host == "0.0.0.0" || host == "::" {
-            return Err(RedisUrlError::NoHost);
-        }
-        let port = url.port().unwrap_or(PORT_DEFAULT);
-        let database = match url.path().trim_matches('/') {
-            "" => 0,
-            number => number.parse().map_err(|_| RedisUrlError::Database)?,
-        };
-        let address = if scheme == "rediss" { Address::Tls { host, port } } else { Address::Tcp { host, port } };
-        let decoded = url.into_connection_info().map_err(|_| RedisUrlError::Credentials)?;
-        Ok(RedisServer {
-            address,
-            username: decoded.redis_settings().username().map(str::to_owned),
-            password: decoded.redis_settings().password().map(Secret::new),
-            database,
-        })
+        let host = host_of(&url)?;
+        let database = parse_database(url.path().trim_matches('/'))?;
+        let endpoint = Endpoint::new(host, url.port().unwrap_or(PORT_DEFAULT), scheme == "rediss");
+        let (username, password) = credentials(url)?;
+        Ok(RedisServer { address: Address::Fixed(endpoint), username, password, database })
     }
 
     /// What the handshake sends: RESP3, the user, the password (from the file when there is one), the database.
@@ -125,20 +143,96 @@ impl RedisServer {
     }
 }
 
+impl Endpoint {
+    pub(super) fn new(host: String, port: u16, is_tls: bool) -> Endpoint {
+        if is_tls { Endpoint::Tls { host, port } } else { Endpoint::Tcp { host, port } }
+    }
+
+    pub(super) fn is_tls(&self) -> bool {
+        matches!(self, Endpoint::Tls { .. })
+    }
+
+    /// `host:port`.
+    pub(super) fn authority(&self) -> String {
+        match self {
+            Endpoint::Tcp { host, port } | Endpoint::Tls { host, port } if host.contains(':') => {
+                format!("[{host}]:{port}")
+            }
+            Endpoint::Tcp { host, port } | Endpoint::Tls { host, port } => format!("{host}:{port}"),
+            Endpoint::Unix(path) => path.display().to_string(),
+        }
+    }
+}
+
+/// Takes what follows `redis+sentinel://`.
+fn parse_sentinel(rest: &str, is_tls: bool) -> Result<RedisServer, RedisUrlError> {
+    if rest.contains(['?', '#']) {
+        return Err(RedisUrlError::Options);
+    }
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let (login, hosts) = authority.rsplit_once('@').map_or(("", authority), |(login, hosts)| (login, hosts));
+    let endpoints = hosts.split(',').map(|host| {
+        let url = Url::parse(&format!("redis://{host}"))?;
+        Ok(Endpoint::new(host_of(&url)?, url.port().unwrap_or(SENTINEL_PORT_DEFAULT), is_tls))
+    });
+    let endpoints = endpoints.collect::<Result<Vec<_>, RedisUrlError>>()?;
+    let (name, database) = path.trim_end_matches('/').split_once('/').unwrap_or((path.trim_end_matches('/'), ""));
+    // What Sentinel itself allows in a name.
+    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)) {
+        return Err(RedisUrlError::NoMaster);
+    }
+    let database = parse_database(database)?;
+    let (username, password) = credentials(Url::parse(&format!("redis://{login}@localhost"))?)?;
+    let address = Address::Sentinel(Sentinels { endpoints, name: name.to_owned() });
+    Ok(RedisServer { address, username, password, database })
+}
+
+fn host_of(url: &Url) -> Result<String, RedisUrlError> {
+    let host = match url.host().ok_or(RedisUrlError::NoHost)? {
+        url::Host::Domain(name) => name.to_owned(),
+        url::Host::Ipv4(address) => address.to_string(),
+        url::Host::Ipv6(address) => address.to_string(),
+    };
+    if host.is_empty() || host == "0.0.0.0" || host == "::" { Err(RedisUrlError::NoHost) } else { Ok(host) }
+}
+
+fn parse_database(text: &str) -> Result<u32, RedisUrlError> {
+    if text.is_empty() { Ok(0) } else { text.parse().map_err(|_| RedisUrlError::Database) }
+}
+
+/// User name and password of a `redis://` or `rediss://` URL.
+fn credentials(url: Url) -> Result<(Option<String>, Option<Secret>), RedisUrlError> {
+    let decoded = url.into_connection_info().map_err(|_| RedisUrlError::Credentials)?;
+    let settings = decoded.redis_settings();
+    Ok((settings.username().map(str::to_owned), settings.password().map(Secret::new)))
+}
+
 impl fmt::Display for RedisServer {
     /// The URL without user and password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, host, port) = match &self.address {
-            Address::Tcp { host, port } => ("redis", host, port),
-            Address::Tls { host, port } => ("rediss", host, port),
-            Address::Unix(path) => return write!(f, "unix://{}", path.display()),
-        };
-        if host.contains(':') {
-            write!(f, "{scheme}://[{host}]:{port}")?;
-        } else {
-            write!(f, "{scheme}://{host}:{port}")?;
+        match &self.address {
+            Address::Fixed(endpoint) => write!(f, "{endpoint}")?,
+            Address::Sentinel(sentinels) => write!(f, "{sentinels}")?,
         }
         if self.database == 0 { Ok(()) } else { write!(f, "/{}", self.database) }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Endpoint::Tcp { .. } => write!(f, "redis://{}", self.authority()),
+            Endpoint::Tls { .. } => write!(f, "rediss://{}", self.authority()),
+            Endpoint::Unix(path) => write!(f, "unix://{}", path.display()),
+        }
+    }
+}
+
+impl fmt::Display for Sentinels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.endpoints.iter().any(Endpoint::is_tls) { "rediss" } else { "redis" };
+        let authorities: Vec<_> = self.endpoints.iter().map(Endpoint::authority).collect();
+        write!(f, "{scheme}+sentinel://{}/{}", authorities.join(","), self.name)
     }
 }
 
@@ -205,10 +299,39 @@ mod tests {
     }
 
     #[test]
-    fn says_that_sentinel_and_cluster_are_not_there_yet() {
-        for scheme in ["redis+sentinel", "redis+cluster"] {
-            let error = refused(&format!("{scheme}://a:1,b:2/main"));
-            assert!(error.to_string().contains("not supported by this version yet"), "{error}");
+    fn takes_a_list_of_sentinels_and_a_name() {
+        assert_eq!(shown("redis+sentinel://a:7000,b,[::1]:1/main"), "redis+sentinel://a:7000,b:26379,[::1]:1/main");
+        assert_eq!(shown("redis+sentinel://a/my-main.1/3"), "redis+sentinel://a:26379/my-main.1/3");
+        assert_eq!(shown("redis+sentinel://a/main/"), "redis+sentinel://a:26379/main");
+        assert_eq!(shown("rediss+sentinel://a,b/main"), "rediss+sentinel://a:26379,b:26379/main");
+        let server = RedisServer::parse("redis+sentinel://node:p%40ss@a:1,b:2/main").unwrap();
+        assert_eq!(server.username.as_deref(), Some("node"));
+        assert_eq!(server.password.as_ref().map(Secret::reveal), Some("p@ss"));
+        assert!(!format!("{server} {server:?}").contains("p@ss"));
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_a_list_of_sentinels() {
+        for url in ["redis+sentinel://a:1,b:2", "redis+sentinel://a:1/", "redis+sentinel://a:1/my%20main"] {
+            assert_eq!(refused(url), RedisUrlError::NoMaster, "{url}");
         }
+        assert_eq!(refused("redis+sentinel://a:1/main/x"), RedisUrlError::Database);
+        assert_eq!(refused("redis+sentinel://a:1/main?db=3"), RedisUrlError::Options);
+        assert_eq!(refused("redis+sentinel://a:1,,b:2/main"), RedisUrlError::NoHost);
+        assert_eq!(refused("redis+sentinel://0.0.0.0/main"), RedisUrlError::NoHost);
+        for url in [
+            "redis+sentinel://:hunter2@/main",
+            "redis+sentinel://:hunter2/x@a/main",
+            "redis+sentinel://:hunter2@a:b/main",
+        ] {
+            let error = refused(url);
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{url}");
+        }
+    }
+
+    #[test]
+    fn says_that_cluster_is_not_there_yet() {
+        let error = refused("redis+cluster://a:1,b:2");
+        assert!(error.to_string().contains("not supported by this version yet"), "{error}");
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -15,9 +15,9 @@ use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::config::RedisConfig;
+use super::config::{ClientCertificate, RedisConfig};
 use super::connect_error::Cause;
-use super::server::Address;
+use super::server::Endpoint;
 
 /// A connection that has been idle for this long is probed by the kernel, in case no `PING` can be sent.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
@@ -29,15 +29,15 @@ pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 
 /// Connects, within `connect_timeout`.
-pub(super) async fn open(config: &RedisConfig) -> Result<Box<dyn Socket>, Cause> {
+pub(super) async fn open(config: &RedisConfig, endpoint: &Endpoint) -> Result<Box<dyn Socket>, Cause> {
     let opening = async {
-        Ok(match &config.server.address {
-            Address::Tcp { host, port } => Box::new(open_tcp(config, host, *port).await?) as Box<dyn Socket>,
-            Address::Tls { host, port } => {
+        Ok(match endpoint {
+            Endpoint::Tcp { host, port } => Box::new(open_tcp(config, host, *port).await?) as Box<dyn Socket>,
+            Endpoint::Tls { host, port } => {
                 let tcp = open_tcp(config, host, *port).await?;
                 Box::new(open_tls(config, host, tcp).await?)
             }
-            Address::Unix(path) => Box::new(UnixStream::connect(path).await.map_err(Cause::from_io)?),
+            Endpoint::Unix(path) => Box::new(UnixStream::connect(path).await.map_err(Cause::from_io)?),
         })
     };
     let limit = config.connect_timeout;
@@ -77,21 +77,40 @@ fn set_options(config: &RedisConfig, stream: &TcpStream) -> io::Result<()> {
 
 async fn open_tls(config: &RedisConfig, host: &str, tcp: TcpStream) -> Result<impl Socket + use<>, Cause> {
     let name = ServerName::try_from(host.to_owned()).map_err(|error| Cause::Tls(error.to_string()))?;
-    let ca_file = config.ca_file.clone();
-    let roots = tokio::task::spawn_blocking(move || match ca_file {
-        Some(path) => roots_in(&path),
-        None => Ok(system_roots()),
-    });
-    let roots = roots.await.map_err(|error| Cause::Tls(error.to_string()))??;
+    let (ca_file, certificate) = (config.ca_file.clone(), config.client_certificate.clone());
+    let reading = tokio::task::spawn_blocking(move || tls_config(ca_file.as_deref(), certificate.as_ref()));
+    let tls = reading.await.map_err(|error| Cause::Tls(error.to_string()))??;
+    let connector = TlsConnector::from(Arc::new(tls));
+    connector.connect(name, tcp).await.map_err(|error| Cause::from_tls(&error))
+}
+
+/// Reads the files.
+fn tls_config(ca_file: Option<&Path>, certificate: Option<&ClientCertificate>) -> Result<ClientConfig, Cause> {
+    let roots = match ca_file {
+        Some(path) => roots_in(path)?,
+        None => system_roots(),
+    };
     // Named, so that it works whatever the process has installed.
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| Cause::Tls(error.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let connector = TlsConnector::from(Arc::new(tls));
-    connector.connect(name, tcp).await.map_err(|error| Cause::Tls(error.to_string()))
+        .with_root_certificates(roots);
+    let Some(ClientCertificate { cert_file, key_file }) = certificate else {
+        return Ok(builder.with_no_client_auth());
+    };
+    let refuse = |path: &Path, error: &dyn std::fmt::Display| Cause::CertificateFile {
+        path: path.to_owned(),
+        error: error.to_string(),
+    };
+    let chain = CertificateDer::pem_file_iter(cert_file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let chain = chain.map_err(|error| refuse(cert_file, &error))?;
+    if chain.is_empty() {
+        return Err(refuse(cert_file, &"it holds no certificate"));
+    }
+    let key = PrivateKeyDer::from_pem_file(key_file).map_err(|error| refuse(key_file, &error))?;
+    let refuse_key = |error: rustls::Error| refuse(key_file, &format!("not the key of the certificate: {error}"));
+    builder.with_client_auth_cert(chain, key).map_err(refuse_key)
 }
 
 fn roots_in(path: &Path) -> Result<RootCertStore, Cause> {

@@ -22,6 +22,8 @@ use super::connect::{self, Link};
 use super::connect_error::{ConnectError, is_servers, server_words};
 use super::feed::Feed;
 use super::line::{Line, Silent};
+use super::probe::{Echo, Proof, Prover, Verdict};
+use super::sentinel;
 use super::subscriptions::{Round, Subscriptions};
 use crate::inbox::InboxSender;
 use crate::notice::Notice;
@@ -37,6 +39,8 @@ const COMMANDS_MAX: usize = 16;
 pub(super) struct Wanted {
     /// Taken before the inbox's lock, never after it.
     pub(super) subscriptions: Mutex<Subscriptions>,
+    /// Fences that were asked for and not sent yet.
+    fences: Mutex<Vec<u64>>,
     /// There may be something to send.
     pub(super) changed: Notify,
 }
@@ -48,6 +52,7 @@ pub(super) struct Subscriber {
     wanted: Arc<Wanted>,
     inbox: InboxSender,
     state: watch::Sender<State>,
+    prover: Prover,
 }
 
 /// What a command on its way came to.
@@ -58,6 +63,8 @@ struct Answer {
 
 enum Command {
     Ping,
+    /// Redis answers in order, so when it has answered, all that it published before has come.
+    Fence(Vec<u64>),
     Subscribe(Vec<TopicKey>, Round),
     Unsubscribe(Vec<TopicKey>, Round),
 }
@@ -88,14 +95,23 @@ impl Wanted {
     }
 }
 
+impl Wanted {
+    /// Asks for a fence. On a connection that is lost before it came, it never comes.
+    pub(super) fn fence(&self, number: u64) {
+        self.fences.lock().push(number);
+        self.changed.notify_one();
+    }
+}
+
 impl Subscriber {
     pub(super) fn new(
         config: Arc<RedisConfig>,
         wanted: Arc<Wanted>,
         inbox: InboxSender,
         state: watch::Sender<State>,
+        prover: Prover,
     ) -> Subscriber {
-        Subscriber { config, wanted, inbox, state }
+        Subscriber { config, wanted, inbox, state, prover }
     }
 
     /// Never ends; dropping it closes the connection.
@@ -105,10 +121,11 @@ impl Subscriber {
         loop {
             // A connection that can't be read is of no use.
             self.inbox.room().await;
-            match self.connect().await {
+            let echo = self.prover.new_echo();
+            match self.connect(&echo).await {
                 Ok(link) => {
                     let start = Instant::now();
-                    let error = self.serve(link, is_first).await;
+                    let error = self.serve(link, &echo, is_first).await;
                     is_first = false;
                     backoff.lived(start.elapsed());
                     self.tell_away(&error);
@@ -119,13 +136,14 @@ impl Subscriber {
         }
     }
 
-    async fn connect(&self) -> Result<Link, ConnectError> {
+    async fn connect(&self, echo: &Arc<Echo>) -> Result<Link, ConnectError> {
         let line = Line::new();
         let feed = Feed {
             prefix: self.config.prefix.clone(),
             wanted: Arc::clone(&self.wanted),
             inbox: self.inbox.clone(),
             line: Arc::clone(&line),
+            echo: Arc::clone(echo),
         };
         let options = AsyncConnectionConfig::new().set_push_sender(move |push| {
             feed.take(push);
@@ -135,13 +153,17 @@ impl Subscriber {
     }
 
     /// Uses a connection until it is over. Returns why.
-    async fn serve(&self, link: Link, is_first: bool) -> String {
-        let Link { connection, driver, line } = link;
+    async fn serve(&self, link: Link, echo: &Echo, is_first: bool) -> String {
+        let Link { connection, driver, line, endpoint } = link;
+        let proof = Proof::default();
         self.inbox.push(Notice::Up { first: is_first });
         self.inbox.announce();
+        self.wanted.fences.lock().clear();
         self.wanted.subscriptions.lock().connected();
         let error = tokio::select! {
-            error = self.maintain(connection, &line) => error,
+            error = self.maintain(connection.clone(), &line, &proof) => error,
+            error = self.prover.run(connection, &line, echo, &proof) => error,
+            error = sentinel::moved(&self.config, &endpoint) => error,
             () = driver => line.fault(),
         };
         // The driver is gone, so nothing of this connection can follow.
@@ -155,13 +177,13 @@ impl Subscriber {
     }
 
     /// Keeps the subscriptions as they are wanted, and the connection under watch. Returns why it must end.
-    async fn maintain(&self, connection: MultiplexedConnection, line: &Arc<Line>) -> String {
+    async fn maintain(&self, connection: MultiplexedConnection, line: &Arc<Line>, proof: &Proof) -> String {
         let mut answers = Answers::new();
         let mut is_ping_due = true;
         let mut next_ping = Instant::now() + self.config.ping_interval;
         loop {
             self.send_commands(&connection, line, &answers);
-            self.tell_up();
+            self.tell(proof.verdict());
             tokio::select! {
                 Some(answer) = answers.next() => {
                     if let Command::Ping = answer.command {
@@ -178,11 +200,16 @@ impl Subscriber {
                     answers.push(self.send(&connection, line, Command::Ping));
                 }
                 () = self.wanted.changed.notified() => {}
+                () = proof.changed() => {}
             }
         }
     }
 
     fn send_commands(&self, connection: &MultiplexedConnection, line: &Arc<Line>, answers: &Answers) {
+        let fences = std::mem::take(&mut *self.wanted.fences.lock());
+        if !fences.is_empty() {
+            answers.push(self.send(connection, line, Command::Fence(fences)));
+        }
         while answers.len() < COMMANDS_MAX {
             let commands = self.wanted.subscriptions.lock().next_commands(COMMAND_TOPICS_MAX);
             if commands.subscribe.is_empty() && commands.unsubscribe.is_empty() {
@@ -206,7 +233,7 @@ impl Subscriber {
     ) -> BoxFuture<'static, Answer> {
         let (mut connection, line, limit) = (connection.clone(), Arc::clone(line), self.config.response_timeout);
         let channels: Vec<_> = match &command {
-            Command::Ping => Vec::new(),
+            Command::Ping | Command::Fence(_) => Vec::new(),
             Command::Subscribe(topics, _) | Command::Unsubscribe(topics, _) => {
                 topics.iter().map(|topic| self.config.prefix.channel(topic)).collect()
             }
@@ -214,7 +241,12 @@ impl Subscriber {
         Box::pin(async move {
             let sending = async {
                 match &command {
-                    Command::Ping => redis::cmd("PING").exec_async(&mut connection).await,
+                    Command::Fence(_) => redis::cmd("PING").exec_async(&mut connection).await,
+                    Command::Ping => connect::is_replica(&mut connection).await.map(|is_replica| {
+                        if is_replica {
+                            line.fail(connect::DEMOTED);
+                        }
+                    }),
                     Command::Subscribe(..) => connection.subscribe(channels).await,
                     Command::Unsubscribe(..) => connection.unsubscribe(channels).await,
                 }
@@ -234,8 +266,13 @@ impl Subscriber {
         };
         let mut subscriptions = self.wanted.subscriptions.lock();
         match (answer.command, refusal) {
-            // A user without the right to PING gets an answer too, and that is all we ask for.
+            // An error is a sign of life, too.
             (Command::Ping, _) => {}
+            (Command::Fence(numbers), _) => {
+                for number in numbers {
+                    self.inbox.push(Notice::Fence(number));
+                }
+            }
             (Command::Subscribe(topics, round) | Command::Unsubscribe(topics, round), None) => {
                 if subscriptions.awaits_any(&topics, round) {
                     return Err("Redis answered a subscription without confirming all of it".to_owned());
@@ -259,6 +296,15 @@ impl Subscriber {
         Ok(())
     }
 
+    fn tell(&self, verdict: Verdict) {
+        match verdict {
+            Verdict::Awaited => {}
+            Verdict::Delivered => self.tell_up(),
+            Verdict::Unproven(error) => self.tell_doubt(State::Unproven { error }),
+            Verdict::Undelivered(error) => self.tell_doubt(State::Undelivered { error }),
+        }
+    }
+
     fn tell_up(&self) {
         let topics = {
             let subscriptions = self.wanted.subscriptions.lock();
@@ -273,11 +319,34 @@ impl Subscriber {
         }
     }
 
+    /// The connection stands, and yet nobody should rely on it.
+    fn tell_doubt(&self, doubt: State) {
+        self.state.send_if_modified(|state| {
+            let told = match (&*state, doubt) {
+                (State::Connecting { .. }, State::Unproven { error } | State::Undelivered { error }) => {
+                    State::Connecting { error: Some(error) }
+                }
+                (_, doubt) => doubt,
+            };
+            let is_new = *state != told;
+            if is_new
+                && let State::Connecting { error: Some(error) }
+                | State::Unproven { error }
+                | State::Undelivered { error } = &told
+            {
+                tracing::warn!(error, "it is not proved that Redis delivers to this node");
+            }
+            *state = told;
+            is_new
+        });
+    }
+
     fn tell_away(&self, error: &str) {
+        self.prover.lost();
         self.state.send_if_modified(|state| {
             let away = match state {
                 State::Connecting { .. } => State::Connecting { error: Some(error.to_owned()) },
-                State::Up | State::Down { .. } => State::Down { error: error.to_owned() },
+                _ => State::Down { error: error.to_owned() },
             };
             let is_new = *state != away;
             // Once for each reason, not once for each attempt.

@@ -5,3 +5,5 @@
 pub(crate) mod fake_server;
 pub(crate) mod node;
 pub(crate) mod redis_server;
+pub(crate) mod sentinel;
+pub(crate) mod tcp_proxy;

@@ -20,6 +20,8 @@ pub(crate) enum Told {
     Confirmed(TopicKey),
     /// Topic and the server's words.
     Refused(TopicKey, String),
+    /// Its number.
+    Fence(u64),
     /// The reason.
     Down(String),
     /// Is it the first?
@@ -38,6 +40,7 @@ pub(crate) struct Node {
 pub(crate) fn config(url: &str) -> RedisConfig {
     let mut config = RedisConfig::new(RedisServer::parse(url).expect("an address"));
     config.ping_interval = Duration::from_millis(100);
+    config.probe_interval = Some(Duration::from_millis(50));
     config.retry_min = Duration::from_millis(10);
     config.retry_max = Duration::from_millis(100);
     config
@@ -145,6 +148,7 @@ fn split(notice: Notice) -> Vec<Told> {
         }
         Notice::Confirmed(topics) => topics.into_iter().map(Told::Confirmed).collect(),
         Notice::Refused { topic, error } => vec![Told::Refused(topic, error)],
+        Notice::Fence(number) => vec![Told::Fence(number)],
         Notice::Down { error } => vec![Told::Down(error)],
         Notice::Up { first } => vec![Told::Up(first)],
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
+use fanfare_backplane::Keep;
 use fanfare_protocol::{Tenant, Topic};
 use reqwest::{Client, StatusCode, Url};
 use serde::Deserialize;
@@ -21,6 +22,11 @@ pub(super) struct NodeApi {
 }
 
 #[derive(Deserialize)]
+struct Published {
+    position: Option<String>,
+}
+
+#[derive(Deserialize)]
 struct Refusal {
     code: String,
     message: String,
@@ -33,20 +39,38 @@ impl NodeApi {
         Ok(Self { url, key })
     }
 
-    /// Publishes one envelope.
-    pub(super) async fn publish(&self, tenant: &Tenant, topic: &Topic, envelope: Bytes) -> anyhow::Result<()> {
+    /// Publishes one envelope; durably when `keep` is given, of which only the id counts here: then its position is returned.
+    pub(super) async fn publish(
+        &self,
+        tenant: &Tenant,
+        topic: &Topic,
+        envelope: Bytes,
+        keep: Option<&Keep>,
+    ) -> anyhow::Result<Option<String>> {
         let mut url = self.url.clone();
         let path = ["v1", "tenants", tenant.as_str(), "topics", topic.as_str(), "events"];
         // Escapes what a topic may contain and a path may not.
         url.path_segments_mut().ok().context("the node's address can't have a path")?.pop_if_empty().extend(path);
-        let request = client(&url)?.post(url).bearer_auth(self.key.expose());
+        if keep.is_some() {
+            url.set_query(Some("durable=true"));
+        }
+        let mut request = client(&url)?.post(url).bearer_auth(self.key.expose());
+        if let Some(id) = keep.and_then(|keep| keep.id.as_deref()) {
+            request = request.header("idempotency-key", id);
+        }
         let request = request.header("content-type", "application/json").body(envelope).timeout(TIMEOUT);
         let response = request.send().await.with_context(|| format!("can't reach the node at {}", self.url))?;
         let status = response.status();
-        if status.is_success() {
-            return Ok(());
+        let body = response.bytes().await;
+        if !status.is_success() {
+            bail!("the node refused it: {}", refusal(status, &body.unwrap_or_default()));
         }
-        bail!("the node refused it: {}", refusal(status, &response.bytes().await.unwrap_or_default()));
+        if keep.is_none() {
+            return Ok(None);
+        }
+        let published: Published = serde_json::from_slice(&body.context("the node's answer broke off")?)
+            .context("the node's answer is no JSON")?;
+        Ok(Some(published.position.context("the node has published it without keeping it: is it an older one?")?))
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use clap::Args;
-use fanfare_backplane::{Backplane, PublishError, RedisConfig, State};
-use fanfare_protocol::{Codec, Event, Tenant, Topic, TopicKey};
+use fanfare_backplane::{Backplane, Keep, MAXLEN_DEFAULT, PublishError, RedisConfig, State, TTL_DEFAULT};
+use fanfare_protocol::{Codec, Event, Position, Tenant, Topic, TopicKey};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::block_on;
@@ -27,9 +27,18 @@ pub(crate) struct PublishArgs {
     topic: String,
     /// The event: a JSON object with a type, or - for standard input
     event: String,
-    /// Keep it for those who are away
+    /// Keep it for those who are away, and print its position
     #[arg(long)]
     durable: bool,
+    /// With --durable: within 5 minutes an event with the same id is not published again
+    #[arg(long, value_name = "TEXT", requires = "durable")]
+    id: Option<String>,
+    /// With --durable, through Redis: how many events the topic keeps [default: 1000]
+    #[arg(long, value_name = "N", requires = "durable")]
+    maxlen: Option<u64>,
+    /// With --durable, through Redis: how long the topic's history outlives this event [default: 86400]
+    #[arg(long, value_name = "SECONDS", requires = "durable")]
+    ttl_s: Option<u64>,
     /// Publish through the HTTP API of this node, not through Redis; also FANFARE_NODE_URL
     #[arg(long, value_name = "URL")]
     node: Option<String>,
@@ -41,9 +50,6 @@ pub(crate) struct PublishArgs {
 }
 
 pub(crate) fn run(args: &PublishArgs, config: &Config) -> anyhow::Result<()> {
-    if args.durable {
-        bail!("this version has no durable events yet: leave --durable out to reach those who are connected now");
-    }
     let tenant = Tenant::parse(&args.tenant).with_context(|| format!("{:?} is no tenant", args.tenant))?;
     let topic = Topic::parse(&args.topic).with_context(|| format!("{:?} is no topic", args.topic))?;
     let envelope = if args.event == "-" { read_stdin()? } else { args.event.clone().into_bytes() };
@@ -51,18 +57,34 @@ pub(crate) fn run(args: &PublishArgs, config: &Config) -> anyhow::Result<()> {
         .context("the event can't be published")?;
 
     let node = args.node.clone().or_else(|| variable("FANFARE_NODE_URL")?.into_string().ok());
-    match (&config.backplane, node) {
+    let position = match (&config.backplane, node) {
         (BackplaneConfig::Redis(redis), None) => {
-            block_on(through_redis((**redis).clone(), &TopicKey::new(&tenant, &topic), event.envelope))?;
+            let topic = TopicKey::new(&tenant, &topic);
+            let keep = args.durable.then(|| keep(args));
+            block_on(through_redis((**redis).clone(), &topic, event.envelope, keep))?
+                .map(|position| position.to_string())
         }
         (_, node) => {
+            if args.maxlen.is_some() || args.ttl_s.is_some() {
+                bail!("a node's HTTP API has no --maxlen and no --ttl-s: leave them out, or publish through Redis");
+            }
             let url = node.unwrap_or_else(|| configured_url(config));
             let api = NodeApi::new(&url, api_key(args, config)?)?;
-            block_on(api.publish(&tenant, &topic, event.envelope))?;
+            let keep = args.durable.then(|| keep(args));
+            block_on(api.publish(&tenant, &topic, event.envelope, keep.as_ref()))?
         }
-    }
-    println!("published {} to {} of {}", event.event_type, topic.as_str(), tenant.as_str());
+    };
+    let at = position.map(|position| format!(" at {position}")).unwrap_or_default();
+    println!("published {} to {} of {}{at}", event.event_type, topic.as_str(), tenant.as_str());
     Ok(())
+}
+
+fn keep(args: &PublishArgs) -> Keep {
+    Keep {
+        maxlen: args.maxlen.unwrap_or(MAXLEN_DEFAULT),
+        ttl: args.ttl_s.map_or(TTL_DEFAULT, Duration::from_secs),
+        id: args.id.as_deref().map(Into::into),
+    }
 }
 
 fn read_stdin() -> anyhow::Result<Vec<u8>> {
@@ -81,19 +103,33 @@ fn api_key(args: &PublishArgs, config: &Config) -> anyhow::Result<Secret> {
 /// How long a connection to Redis may take before it is given up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-async fn through_redis(config: RedisConfig, topic: &TopicKey, envelope: Bytes) -> anyhow::Result<()> {
-    let (backplane, _inbox) = Backplane::redis(config);
+/// Publishes, durably when it is said how to keep it; then its position is returned.
+async fn through_redis(
+    config: RedisConfig,
+    topic: &TopicKey,
+    envelope: Bytes,
+    keep: Option<Keep>,
+) -> anyhow::Result<Option<Position>> {
+    // Whoever publishes needs no right to subscribe.
+    let (backplane, _inbox) = Backplane::redis(RedisConfig { probe_interval: None, ..config });
     let deadline = Instant::now() + CONNECT_TIMEOUT;
     let mut state = backplane.state();
     if timeout_at(deadline, state.wait_for(State::is_up)).await.is_err() {
         let error = match &*state.borrow() {
-            State::Connecting { error: Some(error) } | State::Down { error } => error.clone(),
+            State::Connecting { error: Some(error) }
+            | State::Down { error }
+            | State::Unproven { error }
+            | State::Undelivered { error } => error.clone(),
             State::Connecting { error: None } | State::Up => format!("no answer for {CONNECT_TIMEOUT:?}"),
         };
         bail!("can't reach Redis: {error}");
     }
     loop {
-        match backplane.publish(topic, envelope.clone()).await {
+        let published = match &keep {
+            Some(keep) => backplane.publish_durable(topic, envelope.clone(), keep).await.map(Some),
+            None => backplane.publish(topic, envelope.clone()).await.map(|()| None),
+        };
+        match published {
             // The connection that publishes is another one and may come up a moment later.
             Err(PublishError::Unavailable) if Instant::now() < deadline => sleep(Duration::from_millis(10)).await,
             result => return result.context("not published"),

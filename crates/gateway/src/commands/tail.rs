@@ -98,7 +98,8 @@ async fn from_redis(
     event_bytes_max: usize,
     mut printer: Printer,
 ) -> anyhow::Result<()> {
-    let (backplane, mut inbox) = Backplane::redis(config);
+    // Whoever listens needs no right to publish.
+    let (backplane, mut inbox) = Backplane::redis(RedisConfig { probe_interval: None, ..config });
     backplane.want(topics);
     let mut state = backplane.state();
     let mut notices = Vec::new();
@@ -135,7 +136,7 @@ async fn from_redis(
                 }
                 Notice::Refused { topic, error } => bail!("Redis refused {}: {error}", topic.topic()),
                 Notice::Down { error } => eprintln!("lost the connection to Redis: {error}; events may be missing"),
-                Notice::Up { .. } => {}
+                Notice::Up { .. } | Notice::Fence(_) => {}
             }
         }
     }

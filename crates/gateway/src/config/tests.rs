@@ -5,6 +5,7 @@
 use std::ffi::OsString;
 
 use clap::{Args as _, Command};
+use fanfare_backplane::{ClientCertificate, RedisFunctions, RedisScripting};
 
 use super::*;
 use crate::origin::OriginPolicy;
@@ -236,7 +237,32 @@ fn a_backplane_is_memory_or_a_redis_server() {
     assert_eq!(config.ping_interval, Duration::from_millis(70));
     let files = redis(&[("backplane", "rediss://h"), ("redis_password_file", "/p"), ("redis_ca_file", "/ca")]);
     assert_eq!((files.password_file, files.ca_file), (Some("/p".into()), Some("/ca".into())));
-    for url in ["redis://", "memory", "http://h", "redis+cluster://a:1,b:2", "redis+sentinel://a:1/main"] {
+    assert_eq!((files.client_certificate, files.sentinel_password_file), (None, None));
+    let files = redis(&[
+        ("backplane", "rediss+sentinel://a,b/main"),
+        ("redis_sentinel_password_file", "/s"),
+        ("redis_cert_file", "/cert"),
+        ("redis_key_file", "/key"),
+        ("node_id", "n-1"),
+    ]);
+    assert_eq!(files.server.to_string(), "rediss+sentinel://a:26379,b:26379/main");
+    let certificate = ClientCertificate { cert_file: "/cert".into(), key_file: "/key".into() };
+    assert_eq!(files.client_certificate, Some(certificate));
+    assert_eq!((files.sentinel_password_file, files.node_id.as_deref()), (Some("/s".into()), Some("n-1")));
+    assert_eq!(files.probe_interval, Some(Duration::from_secs(1)));
+    let unproved = redis(&[("backplane", "redis://h"), ("redis_probe_interval_ms", "0")]);
+    assert_eq!(unproved.probe_interval, None);
+    let half = problem(&[("backplane", "rediss://h"), ("redis_cert_file", "/cert")]);
+    assert!(half.contains("a certificate without its key; give redis_key_file as well"), "{half}");
+    let half = problem(&[("backplane", "rediss://h"), ("redis_key_file", "/key")]);
+    assert!(half.contains("a key without its certificate; give redis_cert_file as well"), "{half}");
+    let defaults = redis(&[("backplane", "redis://h")]);
+    assert_eq!((defaults.functions, defaults.scripting), (RedisFunctions::Load, RedisScripting::Functions));
+    let changed = redis(&[("backplane", "redis://h"), ("redis_functions", "check"), ("redis_scripting", "eval")]);
+    assert_eq!((changed.functions, changed.scripting), (RedisFunctions::Check, RedisScripting::Eval));
+    assert!(problem(&[("redis_functions", "Load")]).ends_with("neither load nor check; give load or check"));
+    assert!(problem(&[("redis_scripting", "lua")]).ends_with("neither functions nor eval; give functions or eval"));
+    for url in ["redis://", "memory", "http://h", "redis+cluster://a:1,b:2", "redis+sentinel://a:1"] {
         assert!(problem(&[("backplane", url)]).contains("neither memory:// nor a Redis that can be used; "), "{url}");
     }
 }

@@ -4,6 +4,7 @@
 
 mod configuration;
 mod fanfare;
+mod functions;
 mod publish;
 mod redis;
 mod tail;

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::thread::{JoinHandle, spawn};
 
 use crate::fanfare::{fanfare, fanfare_with_input};
+use crate::redis::Redis;
 
 const EVENT: &str = r#"{"type":"order.updated","data":{"total":1.10}}"#;
 
@@ -111,11 +112,64 @@ fn a_missing_key_a_bad_address_and_an_absent_node_are_told() {
 }
 
 #[test]
-fn durable_is_refused_until_there_is_such_a_thing() {
-    let said = fanfare(&["publish", "acme", "tenant", EVENT, "--durable"], &[]);
-    assert_eq!(said.code, 1);
-    assert_eq!(
-        said.err,
-        "fanfare: this version has no durable events yet: leave --durable out to reach those who are connected now\n"
-    );
+fn durable_through_a_node_is_a_request_that_says_so_and_prints_the_position() {
+    let (url, serving) = api("200 OK", r#"{"published":true,"position":"1767225600000000-41"}"#);
+    let words = ["publish", "acme", "tenant", EVENT, "--node", &url, "--api-key", "k3y", "--durable"];
+    let said = fanfare(&words, &[]);
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    assert_eq!(said.out, "published order.updated to tenant of acme at 1767225600000000-41\n");
+    let (line, _, body) = serving.join().unwrap();
+    assert_eq!(line, "POST /v1/tenants/acme/topics/tenant/events?durable=true HTTP/1.1");
+    assert_eq!(body, EVENT);
+
+    let (url, serving) = api("200 OK", r#"{"published":true}"#);
+    let words = ["publish", "acme", "tenant", EVENT, "--node", &url, "--api-key", "k3y", "--durable"];
+    let said = fanfare(&words, &[]);
+    serving.join().unwrap();
+    assert_eq!((said.code, said.out.as_str()), (1, ""));
+    assert_eq!(said.err, "fanfare: the node has published it without keeping it: is it an older one?\n");
+
+    let said = fanfare(&[&words[..], &["--maxlen", "5"]].concat(), &[]);
+    let refused = "a node's HTTP API has no --maxlen and no --ttl-s: leave them out, or publish through Redis";
+    assert_eq!((said.code, said.err.as_str()), (1, format!("fanfare: {refused}\n").as_str()));
+}
+
+#[test]
+fn how_an_event_is_kept_is_said_of_durable_ones_only() {
+    for option in [["--id", "a"], ["--maxlen", "5"], ["--ttl-s", "60"]] {
+        let said = fanfare(&[&["publish", "acme", "tenant", EVENT], &option[..]].concat(), &[]);
+        assert_eq!((said.code, said.out.as_str()), (2, ""));
+        assert!(said.err.contains("--durable"), "{}", said.err);
+    }
+}
+
+#[test]
+fn durable_through_redis_is_kept_as_it_is_said() {
+    let redis = Redis::start();
+    let variables = [("FANFARE_BACKPLANE", &*redis.url())];
+    let publish = |options: &[&str]| {
+        let said = fanfare(&[&["publish", "acme", "channel:orders", EVENT, "--durable"], options].concat(), &variables);
+        assert_eq!((said.code, said.err.as_str()), (0, ""), "{options:?}");
+        said.out.trim_end().rsplit_once(" at ").unwrap().1.to_owned()
+    };
+    let stream = "fanfare:acme:channel:orders";
+    let first = publish(&[]);
+    assert!(redis.command(&["XRANGE", stream, &first, &first]).contains(EVENT));
+    let seconds: u64 = redis.command(&["TTL", stream]).parse().unwrap();
+    assert!(seconds > 86_000, "{seconds}");
+    // The same id is the same event.
+    let second = publish(&["--id", "order-7"]);
+    assert_eq!(publish(&["--id", "order-7"]), second);
+    assert_ne!(first, second);
+
+    for refused in [["--ttl-s", "59"], ["--maxlen", "0"], ["--id", ""]] {
+        let said = fanfare(&[&["publish", "acme", "tenant", EVENT, "--durable"], &refused[..]].concat(), &variables);
+        assert_eq!(said.code, 1, "{refused:?}");
+        let (_, why) = said.err.split_once("fanfare: not published: the backplane refused it: ").unwrap();
+        assert!(why.contains(" must "), "{why}");
+    }
+    let short = ["publish", "acme", "channel:short", EVENT, "--durable", "--ttl-s", "60", "--maxlen", "1"];
+    assert_eq!(fanfare(&short, &variables).code, 0);
+    let seconds: u64 = redis.command(&["TTL", "fanfare:acme:channel:short"]).parse().unwrap();
+    assert!((55..=75).contains(&seconds), "{seconds}");
 }

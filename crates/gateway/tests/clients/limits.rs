@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::support::{Client, Handshake, Node, token, until};
+use crate::support::{Client, EMPTY, Handshake, Node, shaped, token, until};
 
 /// A connection from another address of the loopback network.
 async fn connect_from(address: [u8; 4], node: &Node) -> TcpStream {
@@ -103,8 +103,9 @@ async fn a_connection_has_so_many_subscriptions() {
     let mut client = Client::connect(&node, &token("acme", "ann")).await;
     let topics = ["a", "b", "c", "a"].map(|name| json!({ "topic": format!("channel:{name}") }));
     client.send(&json!({ "op": "subscribe", "id": 1, "topics": topics })).await;
-    let told = [client.message().await, client.message().await, client.message().await, client.message().await];
-    let subscribed = |topic: &str| json!({ "op": "subscribed", "id": 1, "topic": topic, "position": "0-0" });
+    let told =
+        [client.message().await, client.message().await, client.message().await, client.message().await].map(shaped);
+    let subscribed = |topic: &str| json!({ "op": "subscribed", "id": 1, "topic": topic, "position": EMPTY });
     let refused = json!({
         "op": "error", "id": 1, "topic": "channel:c", "code": "too_many_subscriptions",
         "message": "subscriptions_per_connection_max = 4 reached",

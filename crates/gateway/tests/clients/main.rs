@@ -7,6 +7,7 @@
 mod support;
 
 mod auth;
+mod events;
 mod fan_out;
 mod frames;
 mod heartbeat;

@@ -10,6 +10,7 @@ mod fan_out;
 mod outages;
 mod permissions;
 mod rotation;
+mod sentinel;
 #[path = "../support/mod.rs"]
 mod support;
 mod traffic;

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::outages::{AT_ONCE, expect_flow, expect_gaps, refused};
+use crate::outages::{AT_ONCE, expect_flow, expect_gaps, expect_losses, refused};
 use crate::support::{Client, Node, RedisProcess, token, until};
 use crate::{EVENT, frame, subscriber, subscribers, try_publish, until_status};
 
@@ -47,13 +47,13 @@ async fn node_says(node: &Node, reason: &str) -> bool {
     node.get("/readyz").await.json()["reason"] == reason
 }
 
-/// A Redis whose user `node` may use these channels and no others.
+/// A Redis whose user `node` may use all of Fanfare's keys, but these channels, those of nodes' probes, and no others.
 fn restricted(channels: &[&str]) -> RedisProcess {
     let redis = RedisProcess::start();
-    let rules = ["ACL", "SETUSER", "node", "on", ">secret", "+@all", "resetchannels"];
+    let rules = ["ACL", "SETUSER", "node", "on", ">secret", "+@all", "~fanfare:*", "~{fanfare:*", "resetchannels"];
     let channels: Vec<_> = channels.iter().map(|channel| format!("&fanfare:{channel}")).collect();
     let channels: Vec<_> = channels.iter().map(String::as_str).collect();
-    redis.command(&[&rules[..], &channels].concat());
+    redis.command(&[&rules[..], &["&fanfare:node:*"], &channels].concat());
     redis
 }
 
@@ -95,7 +95,8 @@ async fn a_client_whose_own_topics_redis_forbids_is_served_all_the_same() {
     // What Redis hands out later was missed until then.
     redis.command(&["ACL", "SETUSER", "node", "&fanfare:acme:tenant", "&fanfare:acme:user:*"]);
     let mut second = Client::connect(&node, &token("acme", "1")).await;
-    expect_gaps(&mut client, &["tenant", "user:1"]).await;
+    let news = ["tenant", "user:1"].map(|topic| [(topic, "all", "backplane"), (topic, "ephemeral", "backplane")]);
+    expect_losses(&mut client, news.as_flattened()).await;
     for topic in ["tenant", "user:1"] {
         expect_flow(&redis, &mut client, topic).await;
         assert_eq!(second.text().await, frame(topic, EVENT));
@@ -108,7 +109,7 @@ async fn a_subscription_that_redis_revokes_is_made_up_for_when_it_is_granted_aga
     let node = Node::start_on(&redis.url_with("node", "secret"), &[AT_ONCE]).await;
     let mut client = subscriber(&node, &token("acme", "1"), "channel:orders").await;
     // Redis closes the connections of a user that loses a channel.
-    let channels = ["&fanfare:acme:tenant", "&fanfare:acme:user:*"];
+    let channels = ["&fanfare:node:*", "&fanfare:acme:tenant", "&fanfare:acme:user:*"];
     redis.command(&[&["ACL", "SETUSER", "node", "resetchannels"], &channels[..]].concat());
     expect_gaps(&mut client, &["tenant", "user:1", "channel:orders"]).await;
     expect_flow(&redis, &mut client, "tenant").await;

@@ -1,14 +1,19 @@
 //! What the gateway's test stories share: a node as a child process ([`node`]), a real client ([`client`]), requests
-//! ([`http`]), tokens ([`token`]), a real Redis ([`redis_server`]) and faults on the way to it ([`proxy`]). A story is told
-//! at the sockets, never inside.
+//! ([`http`]), tokens ([`token`]), positions ([`position`]), a real Redis ([`redis_server`], [`sentinel`]) and faults on
+//! the way to it ([`proxy`], [`tcp_proxy`]). A story is told at the sockets, never inside.
 #![allow(dead_code, unused_imports, reason = "each suite uses a part of it")]
 
 pub(crate) mod client;
 pub(crate) mod http;
 pub(crate) mod node;
+pub(crate) mod position;
 pub(crate) mod proxy;
 #[path = "../../../backplane/tests/support/redis_server.rs"]
 pub(crate) mod redis_server;
+#[path = "../../../backplane/tests/support/sentinel.rs"]
+pub(crate) mod sentinel;
+#[path = "../../../backplane/tests/support/tcp_proxy.rs"]
+pub(crate) mod tcp_proxy;
 pub(crate) mod token;
 
 use std::time::{Duration, Instant};
@@ -16,8 +21,10 @@ use std::time::{Duration, Instant};
 pub(crate) use client::{Client, Frame, Handshake};
 pub(crate) use http::{Reply, request};
 pub(crate) use node::{API_KEY, Node, SERVE, SERVE_DEV};
+pub(crate) use position::{EMPTY, position, shaped};
 pub(crate) use proxy::Proxy;
 pub(crate) use redis_server::{RedisProcess, free_port};
+pub(crate) use tcp_proxy::TcpProxy;
 pub(crate) use token::{SECRET, claims, sign, token};
 
 /// How long a test waits for something that must happen.

@@ -1,0 +1,597 @@
+#!lua name=fanfare
+--[[
+Fanfare's durable events, inside Redis: `redis-cli FCALL fanfare_publish 1 fanfare:acme:channel:orders '{"type":"x"}'`.
+
+A durable topic is a stream with the name of its channel, field `e`. Beside it, in the same cluster slot:
+  {<topic>}:head     `<epoch> <master_replid>`, and a third word `empty` while the epoch has no event yet
+  {<topic>}:id:<id>  the position of the event that was published with this id
+A position is the entry's id, `<epoch>-<seq>`, with seq from 1. An epoch belongs to one history of one server, which its
+master_replid names: that changes with every restart and every failover, so a server that has lost the last writes never
+gives a position away again.
+
+The same source runs as a function library (Redis 7) and, without its first line, by EVALSHA, where ARGV[1] is the name
+of the function. Numbers go to Redis as text: `tostring` of a large one has an exponent, and nothing here is random, since
+every server begins with the same seed. It deliberately never parses an envelope, which would cost 40 times as much.
+--]]
+
+-- Raised with every change of this file; nodes load it over a lower one only, so a change must keep what callers know.
+local VERSION = 1
+
+local ENVELOPE_BYTES_MAX = 1048576
+local ID_BYTES_MAX = 128
+local ID_TTL_MS = '300000'
+local MAXLEN_DEFAULT = '1000'
+local TTL_MS_DEFAULT = 86400000
+local TTL_MS_MIN = 60000
+-- How long the identity of the server is believed.
+local REPLID_TTL_MS = 100
+-- A lifetime is made so much longer than asked for that it needs no refreshing until the surplus is used up.
+local TTL_SURPLUS = 1.25
+-- How many topics' state is kept at most, twice; some 400 bytes for each.
+local TOPICS_MAX = 8192
+-- The first XRANGE of a read. The next ones are as long as the events so far let expect.
+local BATCH_FIRST = 16
+local BATCH_MAX = 256
+local NEVER = 1e300
+
+-- What follows is state of the library; for EVALSHA it lives for one call.
+
+-- The identity of the server, and in which time it may be believed without another look (ms).
+local replid, replid_from, replid_until = nil, 0, 0
+-- PUBLISH, or SPUBLISH on a cluster. It never changes while a server runs.
+local publish_command
+
+-- What is known of a topic. While the server is [REPLID]: [NEXT_ID] for XADD; until when stream and head live at least, [EXPIRES]; and when exactly the head expires, [STAMP] (ms; false if it doesn't).
+-- Two generations: when the younger is full, the older is dropped.
+--
+-- The stamp tells with one PTTL that the head is still the one that is known, and what time it is: anybody who has deleted
+-- or written it has changed its expiry, and then the time comes out wrong. Otherwise that takes TIME and GET. With that, and
+-- with lifetimes that are refreshed only when they must, a publish costs the server 3.5 us instead of 5.
+local HEAD_KEY, REPLID, NEXT_ID, EXPIRES, STAMP = 1, 2, 3, 4, 5
+local young, young_count, old = {}, 0, {}
+
+local function refuse(text)
+  return redis.error_reply('ERR ' .. text)
+end
+
+-- The time in ms, and in us.
+local function server_time()
+  local time = redis.call('TIME')
+  local us = time[1] * 1000000 + time[2]
+  return math.floor(us / 1000), us
+end
+
+local function decimal(number)
+  return ('%.0f'):format(number)
+end
+
+-- Is one decimal text the smaller number? Epochs may be larger than what a Lua number holds exactly.
+local function is_less(a, b)
+  if #a ~= #b then
+    return #a < #b
+  end
+  return a < b
+end
+
+-- The next number, of a decimal text of any length.
+local function successor(text)
+  local head, digit, nines = text:match('^(%d-)(%d?)(9*)$')
+  if digit == '' then
+    digit = '0'
+  end
+  return head .. decimal(digit + 1) .. ('0'):rep(#nines)
+end
+
+-- The identity of the server; nil on a replica, which can't vouch for what it has. That isn't kept: when a replica becomes
+-- the primary, nothing of the old identity may be believed for another moment.
+local function identify(now)
+  if replid_from <= now and now < replid_until then
+    return replid
+  end
+  local info = redis.call('INFO', 'replication', 'cluster')
+  publish_command = info:find('cluster_enabled:1', 1, true) and 'SPUBLISH' or 'PUBLISH'
+  if not info:find('role:master', 1, true) then
+    replid, replid_until = nil, 0
+    return nil
+  end
+  replid = info:match('master_replid:(%x+)')
+  replid_from, replid_until = now, now + REPLID_TTL_MS
+  return replid
+end
+
+local function is_topic(key)
+  return not key:find('[%z\1-\32\127{}*?%[%]]')
+    and (key:find('^.+:[%w_-]+:channel:.+$') or key:find('^.+:[%w_-]+:user:.+$') or key:find('^.+:[%w_-]+:tenant$'))
+end
+
+-- What is known of a topic. Nil and the reason when it can't be one.
+local function know(key)
+  local topic = old[key]
+  if not topic then
+    if not is_topic(key) then
+      return nil, refuse("the key '" .. key:sub(1, 300) .. "' is no topic: write <prefix>:<tenant>:<topic>, such as "
+        .. "fanfare:acme:channel:orders, without spaces and without any of { } * ? [ ]")
+    end
+    topic = { '{' .. key .. '}:head', false, false, 0, false }
+  end
+  if young_count >= TOPICS_MAX then
+    young, young_count, old = {}, 0, young
+  end
+  young[key], young_count = topic, young_count + 1
+  return topic
+end
+
+-- `<epoch>-<seq>` taken apart.
+local function split(id)
+  return id:match('^(%d+)%-(%d+)$')
+end
+
+-- The id that the stream gave out last; nil when there is no stream.
+local function last_generated_id(key)
+  local info = redis.pcall('XINFO', 'STREAM', key)
+  if info.err then
+    if info.err:find('no such key', 1, true) then
+      return nil
+    end
+    error(info.err, 0)
+  end
+  for at = 1, #info, 2 do
+    if info[at] == 'last-generated-id' then
+      return info[at + 1]
+    end
+  end
+end
+
+-- The epoch for what comes now: later than the present one, which may be in the future when a clock was wrong, and
+-- than the stream's, which would take no entry for ever.
+local function new_epoch(present, last_id)
+  local last = present or '0'
+  local stream_epoch = last_id and split(last_id)
+  if stream_epoch and is_less(last, stream_epoch) then
+    last = stream_epoch
+  end
+  local _, now_us = server_time()
+  local epoch = decimal(now_us)
+  return is_less(last, epoch) and epoch or successor(last)
+end
+
+-- May the caller do this to the key? A write that is refused after another one would leave half of a publish.
+local function forbidden(command, key, ...)
+  if not redis.acl_check_cmd(command, key, ...) then
+    local grant = (command == 'PUBLISH' or command == 'SPUBLISH') and '&' or '~'
+    return redis.error_reply('NOPERM this user may not ' .. command .. " '" .. key .. "', which a durable publish needs; "
+      .. 'grant it with ACL SETUSER: +' .. command:lower() .. ' and ' .. grant .. '<pattern>')
+  end
+end
+
+local function options(args)
+  local maxlen, ttl_ms, id = MAXLEN_DEFAULT, TTL_MS_DEFAULT, nil
+  local seen = {}
+  for at = 2, #args, 2 do
+    local name, value = args[at], args[at + 1]
+    if seen[name] then
+      return refuse("the option '" .. name .. "' stands there twice: give it once")
+    end
+    seen[name] = true
+    if name == 'maxlen' then
+      if not value or #value > 15 or not value:find('^[1-9]%d*$') then
+        return refuse('maxlen must be a whole number of events, at least 1: maxlen ' .. MAXLEN_DEFAULT)
+      end
+      maxlen = value
+    elseif name == 'ttl_ms' then
+      if not value or #value > 15 or not value:find('^[1-9]%d*$') or tonumber(value) < TTL_MS_MIN then
+        return refuse('ttl_ms must be a whole number of milliseconds, at least ' .. decimal(TTL_MS_MIN) .. ': ttl_ms '
+          .. decimal(TTL_MS_DEFAULT))
+      end
+      ttl_ms = tonumber(value)
+    elseif name == 'id' then
+      if not value or value == '' or #value > ID_BYTES_MAX then
+        return refuse('id must have 1 to ' .. decimal(ID_BYTES_MAX) .. ' bytes: id order-7')
+      end
+      id = value
+    else
+      return refuse("there is no option '" .. name:sub(1, 100) .. "': the options are maxlen N, ttl_ms N and id STRING")
+    end
+  end
+  return nil, maxlen, ttl_ms, id
+end
+
+local function check_keys(keys, topic, id)
+  local id_key = id and '{' .. keys[1] .. '}:id:' .. id
+  if #keys > 3 then
+    return refuse('at most three keys: the topic, its head {<topic>}:head, and its id key {<topic>}:id:<id>')
+  end
+  if keys[2] and keys[2] ~= topic[HEAD_KEY] then
+    return refuse("the second key must be the topic's head, '" .. topic[HEAD_KEY] .. "'")
+  end
+  if keys[3] and not id then
+    return refuse('the third key is the id key, and there is no option id: leave the key out')
+  end
+  if keys[3] and keys[3] ~= id_key then
+    return refuse("the third key must be the topic's id key, '" .. id_key .. "'")
+  end
+  return nil, id_key
+end
+
+local function check_envelope(envelope)
+  local first = envelope and envelope:byte()
+  if not (first == 123 or first and (first >= 128 and first <= 143 or first == 222 or first == 223)) then
+    return refuse('an envelope is a JSON object, which begins with {, or a MessagePack map: {"type":"order.updated"}')
+  end
+  if #envelope > ENVELOPE_BYTES_MAX then
+    return refuse('the envelope has ' .. decimal(#envelope) .. ' bytes; at most ' .. decimal(ENVELOPE_BYTES_MAX)
+      .. ' are allowed: keep the data elsewhere and publish a reference')
+  end
+end
+
+-- When a key expires, in ms: a far future when never, and a far past when there is none.
+local function expiry(key)
+  local expires = redis.call('PEXPIRETIME', key)
+  return expires == -1 and NEVER or expires
+end
+
+-- Is the topic's present epoch known, and does it have events? Learns it from the head when it isn't.
+local function has_epoch(key, topic)
+  local head_key = topic[HEAD_KEY]
+  local epoch, owner = (redis.call('GET', head_key) or ''):match('^(%d+) (%x+)$')
+  if owner ~= replid then
+    return false
+  end
+  local expires = expiry(head_key)
+  topic[REPLID], topic[NEXT_ID], topic[STAMP] = replid, epoch .. '-*', expires < NEVER and expires
+  topic[EXPIRES] = math.min(expires, expiry(key))
+  return true
+end
+
+-- Makes stream and head live longer; never shorter, since an earlier event may have been promised more.
+local function extend(key, topic, now, ttl_ms)
+  local expires = math.floor(now + ttl_ms * TTL_SURPLUS)
+  redis.call('PEXPIREAT', key, decimal(expires), 'GT')
+  redis.call('PEXPIREAT', topic[HEAD_KEY], decimal(expires), 'GT')
+  local stamp = expiry(topic[HEAD_KEY])
+  topic[EXPIRES], topic[STAMP] = expires, stamp < NEVER and stamp
+end
+
+-- The usual case: the epoch is known and has events. Returns the position; or a refusal; or nil when it takes a new epoch.
+local function append(key, topic, now, maxlen, ttl_ms, envelope)
+  local is_short = topic[EXPIRES] < now + ttl_ms
+  if is_short then
+    local refusal = forbidden('PEXPIREAT', key, '1') or forbidden('PEXPIREAT', topic[HEAD_KEY], '1')
+    if refusal then
+      return refusal
+    end
+  end
+  -- The first write: when it is refused, nothing has happened. It makes no stream: one that has vanished begins an epoch.
+  local id = redis.pcall('XADD', key, 'NOMKSTREAM', 'MAXLEN', '~', maxlen, topic[NEXT_ID], 'e', envelope)
+  if not id then
+    return nil
+  end
+  if type(id) == 'table' then
+    -- Somebody else has written to the stream, beyond the epoch.
+    return not id.err:find('equal or smaller', 1, true) and id or nil
+  end
+  if id:byte(-1) == 48 and id:byte(-2) == 45 then
+    -- Somebody else has put older entries in the stream's place, and <epoch>-* begins with 0, which no event has.
+    redis.call('XDEL', key, id)
+    return nil
+  end
+  if is_short then
+    extend(key, topic, now, ttl_ms)
+  end
+  return id
+end
+
+local function set_head(head_key, head, expires)
+  if expires == NEVER then
+    redis.call('SET', head_key, head)
+  else
+    redis.call('SET', head_key, head, 'PXAT', decimal(expires))
+  end
+end
+
+-- The first event of an epoch.
+local function begin_with(key, topic, now, maxlen, ttl_ms, envelope)
+  local head_key = topic[HEAD_KEY]
+  local refusal = forbidden('SET', head_key, '') or forbidden('PEXPIREAT', key, '1')
+  if refusal then
+    return refusal
+  end
+  local last_id = last_generated_id(key)
+  local epoch, owner, is_empty = (redis.call('GET', head_key) or ''):match('^(%d+) (%x+)( ?e?m?p?t?y?)$')
+  -- An epoch that was begun by a read goes on, unless somebody else has written to the stream since.
+  if owner ~= replid or is_empty ~= ' empty' or last_id and not is_less(split(last_id), epoch) then
+    epoch = new_epoch(epoch, last_id)
+  end
+  -- The head lives as long as the stream, or the epoch would end before its events.
+  local expires = math.max(math.floor(now + ttl_ms * TTL_SURPLUS), expiry(key))
+  local id = epoch .. '-1'
+  redis.call('XADD', key, 'MAXLEN', '~', maxlen, id, 'e', envelope)
+  set_head(head_key, epoch .. ' ' .. replid, expires)
+  if expires < NEVER then
+    redis.call('PEXPIREAT', key, decimal(expires))
+  end
+  topic[REPLID], topic[NEXT_ID], topic[EXPIRES], topic[STAMP] = replid, epoch .. '-*', expires, expires < NEVER and expires
+  return id
+end
+
+-- FCALL fanfare_publish 1 <topic> <envelope> [maxlen N] [ttl_ms N] [id STRING], or with 2 or 3 keys: <topic>, its head
+-- {<topic>}:head, its id key {<topic>}:id:<id>. Returns the position.
+local function publish(keys, args)
+  local key, envelope = keys[1], args[1]
+  if not key then
+    return refuse('one key is needed, the topic: FCALL fanfare_publish 1 fanfare:acme:channel:orders {"type":"x"}')
+  end
+  local refusal = check_envelope(envelope)
+  if refusal then
+    return refusal
+  end
+  local maxlen, ttl_ms, id, id_key = MAXLEN_DEFAULT, TTL_MS_DEFAULT, nil, nil
+  if args[2] then
+    refusal, maxlen, ttl_ms, id = options(args)
+    if refusal then
+      return refusal
+    end
+  end
+  local topic = young[key]
+  if not topic then
+    topic, refusal = know(key)
+    if refusal then
+      return refusal
+    end
+  end
+  if id or keys[2] then
+    refusal, id_key = check_keys(keys, topic, id)
+    if refusal then
+      return refusal
+    end
+  end
+  local now = topic[STAMP] and topic[STAMP] - redis.call('PTTL', topic[HEAD_KEY]) or 0
+  local is_known = replid_from <= now and now < replid_until and topic[REPLID] == replid
+  if not is_known then
+    now = server_time()
+    if not identify(now) then
+      return redis.error_reply('READONLY this server is a replica: publish to its primary')
+    end
+    is_known = has_epoch(key, topic)
+  end
+  refusal = forbidden(publish_command, key, '')
+  if refusal then
+    return refusal
+  end
+  if id_key then
+    refusal = forbidden('SET', id_key, '')
+    if refusal then
+      return refusal
+    end
+    local first = redis.call('GET', id_key)
+    if first then
+      return first
+    end
+  end
+  local position = is_known and append(key, topic, now, maxlen, ttl_ms, envelope)
+    or begin_with(key, topic, now, maxlen, ttl_ms, envelope)
+  if type(position) == 'table' then
+    return position
+  end
+  if id_key then
+    redis.call('SET', id_key, position, 'PX', ID_TTL_MS)
+  end
+  redis.call(publish_command, key, '@' .. position .. ' ' .. envelope)
+  return position
+end
+
+-- FCALL fanfare_send 1 <channel> <payload>: PUBLISH, or SPUBLISH on a cluster. Returns how many received it on this server.
+local function send(keys, args)
+  if not keys[1] or keys[2] or not args[1] or args[2] then
+    return refuse('one key and one argument are needed: FCALL fanfare_send 1 fanfare:acme:channel:orders {"type":"x"}')
+  end
+  if not publish_command then
+    identify((server_time()))
+  end
+  return redis.call(publish_command, keys[1], args[1])
+end
+
+-- The value of the field `e`. What somebody else has written has none, and gets no envelope: the reader tells it as a gap.
+local function envelope_of(entry)
+  local fields = entry[2]
+  for at = 1, #fields, 2 do
+    if fields[at] == 'e' then
+      return fields[at + 1]
+    end
+  end
+  return ''
+end
+
+-- The epoch of a topic, if it is this server's history and the stream is as the head says; and where the topic stands.
+local function standing(key, last_id)
+  local head = redis.call('GET', '{' .. key .. '}:head')
+  if not head or not replid then
+    return nil
+  end
+  local epoch, owner, is_empty = head:match('^(%d+) (%x+)( ?e?m?p?t?y?)$')
+  if owner ~= replid then
+    return nil
+  end
+  if is_empty == ' empty' then
+    return epoch, epoch .. '-0'
+  end
+  if is_empty == '' and last_id and split(last_id) == epoch then
+    return epoch, last_id
+  end
+  return nil
+end
+
+-- The id of the last entry, or the last id that was given out when there are no entries; nil without a stream.
+local function last_entry_id(key)
+  local entry = redis.call('XREVRANGE', key, '+', '-', 'COUNT', '1')[1]
+  if entry then
+    return entry[1]
+  end
+  return last_generated_id(key)
+end
+
+-- Appends ids and envelopes to `answer`, from `from` on, within the limits. `command` is XRANGE or XREVRANGE, `stop` where
+-- it ends. Bounded in what it holds at once: streams may have small events and large ones.
+local function collect(answer, command, key, from, stop, events_max, bytes_max)
+  local events, bytes, batch, last = 0, 0, math.min(BATCH_FIRST, events_max), nil
+  while events < events_max and bytes < bytes_max do
+    local entries = redis.call(command, key, from, stop, 'COUNT', decimal(batch))
+    for _, entry in ipairs(entries) do
+      local envelope = envelope_of(entry)
+      answer[#answer + 1], answer[#answer + 2] = entry[1], envelope
+      events, bytes, last = events + 1, bytes + #envelope, entry[1]
+      if bytes >= bytes_max then
+        break
+      end
+    end
+    if #entries < batch then
+      break
+    end
+    from = '(' .. last
+    local expected = math.ceil((bytes_max - bytes) * events / math.max(bytes, 1))
+    batch = math.max(1, math.min(expected, events_max - events, BATCH_MAX))
+  end
+  return last
+end
+
+local function read_topic(key, events_max, bytes_max, after)
+  local last_id = last_entry_id(key)
+  local epoch, position = standing(key, last_id)
+  local answer = { position or '', 0 }
+  if after == '' or not last_id then
+    return answer
+  end
+  local after_epoch = split(after)
+  if not after_epoch then
+    error("'" .. after:sub(1, 50) .. "' is no position", 0)
+  end
+  local from = '(' .. after
+  if epoch and is_less(epoch, after_epoch) then
+    -- Another epoch is a change, and it may be the lower number: all of it came later.
+    from = epoch .. '-0'
+  elseif is_less(split(last_id), after_epoch) or after == last_id then
+    return answer
+  end
+  local last = collect(answer, 'XRANGE', key, from, '+', events_max, bytes_max)
+  if last and last ~= last_id then
+    answer[2] = 1
+  end
+  return answer
+end
+
+-- The words of an error, which the Lua of some versions gives as a table.
+local function words_of(err)
+  return type(err) == 'table' and err.err or tostring(err)
+end
+
+local function limits(args)
+  local events_max, bytes_max = tonumber(args[1]), tonumber(args[2])
+  if not events_max or not bytes_max or events_max < 1 or bytes_max < 1 then
+    return refuse('the first two arguments are how many events and how many bytes a topic may bring, at least 1 each')
+  end
+  return nil, math.floor(events_max), bytes_max
+end
+
+-- FCALL_RO fanfare_read <n> <topic>… <events_max> <bytes_max> <after>…: for each topic the position after which events are
+-- wanted, or '' when only its own position is. Answers for each topic `position, more, id, envelope, id, envelope, …`, with
+-- '' as position when an epoch has to be begun first (fanfare_begin); or a text, which says why it can't be read.
+local function read(keys, args)
+  local refusal, events_max, bytes_max = limits(args)
+  if refusal then
+    return refusal
+  end
+  if #args ~= #keys + 2 then
+    return refuse('after the two limits there must be one position, or an empty text, for each topic')
+  end
+  identify((server_time()))
+  local answers = {}
+  for at, key in ipairs(keys) do
+    local is_read, answer = pcall(read_topic, key, events_max, bytes_max, args[at + 2])
+    answers[at] = is_read and answer or words_of(answer)
+  end
+  return answers
+end
+
+-- FCALL_RO fanfare_history 1 <topic> <events_max> <bytes_max> [<before>]: the newest events before that position, or of all.
+-- Answers `more, id, envelope, …`, newest first.
+local function history(keys, args)
+  local refusal, events_max, bytes_max = limits(args)
+  if refusal then
+    return refusal
+  end
+  if #keys ~= 1 then
+    return refuse('one key is needed, the topic')
+  end
+  local from, answer = '+', { 0 }
+  if args[3] and args[3] ~= '' then
+    from = '(' .. args[3]
+  end
+  local last = collect(answer, 'XREVRANGE', keys[1], from, '-', events_max, bytes_max)
+  if last and #redis.call('XREVRANGE', keys[1], '(' .. last, '-', 'COUNT', '1') > 0 then
+    answer[1] = 1
+  end
+  return answer
+end
+
+local function begin_topic(key, now)
+  if not is_topic(key) then
+    error('no topic', 0)
+  end
+  local last_id = last_generated_id(key)
+  local epoch, position = standing(key, last_id)
+  if epoch then
+    return position
+  end
+  local head_key = '{' .. key .. '}:head'
+  local present = (redis.call('GET', head_key) or ''):match('^(%d+) ')
+  epoch = new_epoch(present, last_id)
+  young[key], old[key] = nil, nil
+  local expires = math.max(now + TTL_MS_DEFAULT, expiry(key))
+  set_head(head_key, epoch .. ' ' .. replid .. ' empty', expires)
+  return epoch .. '-0'
+end
+
+-- FCALL fanfare_begin <n> <topic>… [<head>…]: begins an epoch wherever there is none of this server's. Answers the position
+-- of each topic, or a text that says why there is none. Heads may be declared, too.
+local function begin(keys)
+  local now, answers = server_time(), {}
+  if not identify(now) then
+    return redis.error_reply('READONLY this server is a replica: ask its primary')
+  end
+  for _, key in ipairs(keys) do
+    if key:byte() ~= 123 then
+      local is_done, answer = pcall(begin_topic, key, now)
+      answers[#answers + 1] = is_done and answer or words_of(answer)
+    end
+  end
+  return answers
+end
+
+local function version()
+  return VERSION
+end
+
+if redis.register_function then
+  redis.register_function('fanfare_publish', publish)
+  -- Like PUBLISH itself, it works when the memory is full.
+  redis.register_function { function_name = 'fanfare_send', callback = send, flags = { 'allow-oom' } }
+  redis.register_function { function_name = 'fanfare_read', callback = read, flags = { 'no-writes' } }
+  redis.register_function { function_name = 'fanfare_history', callback = history, flags = { 'no-writes' } }
+  -- A head is small, and a subscription without one could prove nothing.
+  redis.register_function { function_name = 'fanfare_begin', callback = begin, flags = { 'allow-oom' } }
+  redis.register_function { function_name = 'fanfare_version', callback = version, flags = { 'no-writes' } }
+else
+  local functions = {
+    fanfare_publish = publish,
+    fanfare_send = send,
+    fanfare_read = read,
+    fanfare_history = history,
+    fanfare_begin = begin,
+    fanfare_version = version,
+  }
+  local named = functions[ARGV[1]]
+  if not named then
+    return refuse('the first argument must be the name of a function of Fanfare, such as fanfare_publish')
+  end
+  return named(KEYS, { unpack(ARGV, 2) })
+end

@@ -1,0 +1,244 @@
+//! The function library `fanfare` on a server: loads it when it is missing or older, and calls its functions, as functions
+//! or as a script of the same source. Deliberately blind to what a function answers.
+
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, ToRedisArgs};
+use sha1::{Digest, Sha1};
+use tokio::sync::Mutex;
+
+use super::config::{RedisConfig, RedisFunctions, RedisScripting};
+use super::connect_error::{is_servers, server_words};
+
+/// The version of the library in this build; the source says the same.
+pub(super) const VERSION: u64 = 1;
+
+/// The library as it is loaded. Its first line makes it a library, and is no Lua.
+const SOURCE: &str = include_str!("fanfare.lua");
+
+/// The same as a script.
+static SCRIPT: LazyLock<&str> = LazyLock::new(|| SOURCE.split_once('\n').map_or(SOURCE, |(_, script)| script));
+
+static SCRIPT_SHA: LazyLock<String> = LazyLock::new(|| {
+    Sha1::digest(SCRIPT.as_bytes()).iter().fold(String::with_capacity(40), |mut sha, byte| {
+        // Writing to a string can't fail.
+        let _ = write!(sha, "{byte:02x}");
+        sha
+    })
+});
+
+/// How the library gets onto a server, and how it is called there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Functions {
+    /// As functions; loaded by us.
+    Load,
+    /// As functions; loaded by somebody else.
+    Check,
+    /// As a script.
+    Eval,
+}
+
+/// The library, for all connections of a node.
+#[derive(Debug)]
+pub(super) struct Library {
+    functions: Functions,
+    /// How often it has been made sure of. Held while that is done, so that of many calls that find the library gone one
+    /// brings it back and the others wait for it.
+    rounds: Mutex<u64>,
+}
+
+/// Why a function gave no answer.
+#[derive(Debug)]
+pub(super) enum CallError {
+    /// The server's words and what to do about them.
+    Refused(String),
+    /// The connection broke, or did not answer in time.
+    Broken(RedisError),
+}
+
+impl Library {
+    pub(super) fn new(config: &RedisConfig) -> Library {
+        let functions = match (config.scripting, config.functions) {
+            (RedisScripting::Eval, _) => Functions::Eval,
+            (RedisScripting::Functions, RedisFunctions::Load) => Functions::Load,
+            (RedisScripting::Functions, RedisFunctions::Check) => Functions::Check,
+        };
+        Library { functions, rounds: Mutex::default() }
+    }
+
+    /// The command that calls a function. Its arguments are to be appended.
+    pub(super) fn command(&self, function: &str, keys: &[impl ToRedisArgs]) -> Cmd {
+        let mut command;
+        if self.functions == Functions::Eval {
+            command = redis::cmd("EVALSHA");
+            command.arg(&*SCRIPT_SHA).arg(keys.len()).arg(keys).arg(function);
+        } else {
+            command = redis::cmd("FCALL");
+            command.arg(function).arg(keys.len()).arg(keys);
+        }
+        command
+    }
+
+    /// Calls. When the library has vanished (`FUNCTION FLUSH`, `SCRIPT FLUSH`, a server that was replaced), brings it back
+    /// and calls once more: then nothing has happened yet.
+    pub(super) async fn call<T: FromRedisValue>(
+        &self,
+        connection: &mut MultiplexedConnection,
+        command: &Cmd,
+    ) -> Result<T, CallError> {
+        let round = *self.rounds.lock().await;
+        match command.query_async(connection).await {
+            Err(error) if is_missing(&error) => {
+                self.bring_back(connection, round).await?;
+                Ok(command.query_async(connection).await?)
+            }
+            answer => Ok(answer?),
+        }
+    }
+
+    /// Makes sure that a server has the library, in a version that is not lower than ours.
+    pub(super) async fn prepare(&self, connection: &mut MultiplexedConnection) -> Result<(), CallError> {
+        let mut rounds = self.rounds.lock().await;
+        self.ensure(connection).await?;
+        *rounds += 1;
+        Ok(())
+    }
+
+    async fn bring_back(&self, connection: &mut MultiplexedConnection, round: u64) -> Result<(), CallError> {
+        let mut rounds = self.rounds.lock().await;
+        if *rounds == round {
+            self.ensure(connection).await?;
+            *rounds += 1;
+        }
+        Ok(())
+    }
+
+    async fn ensure(&self, connection: &mut MultiplexedConnection) -> Result<(), CallError> {
+        if self.functions == Functions::Eval {
+            return Ok(redis::cmd("SCRIPT").arg("LOAD").arg(*SCRIPT).exec_async(connection).await?);
+        }
+        let found = self.loaded_version(connection).await?;
+        if found.is_some_and(|version| version >= VERSION) {
+            return Ok(());
+        }
+        if self.functions == Functions::Check {
+            return Err(CallError::Refused(missing_words(found)));
+        }
+        let mut load = redis::cmd("FUNCTION");
+        load.arg("LOAD");
+        if found.is_some() {
+            load.arg("REPLACE");
+        }
+        let loaded = load.arg(SOURCE).exec_async(connection).await;
+        // Whoever was faster may have loaded the same, or a newer one.
+        match (self.loaded_version(connection).await?, loaded) {
+            (Some(version), _) if version >= VERSION => {
+                tracing::info!(version, "the function library is loaded");
+                Ok(())
+            }
+            (_, Err(error)) => Err(not_loaded(error)),
+            (found, Ok(())) => Err(CallError::Refused(missing_words(found))),
+        }
+    }
+
+    /// None when it is missing.
+    pub(super) async fn loaded_version(
+        &self,
+        connection: &mut MultiplexedConnection,
+    ) -> Result<Option<u64>, CallError> {
+        let none: [&str; 0] = [];
+        match self.command("fanfare_version", &none).query_async(connection).await {
+            Ok(version) => Ok(Some(version)),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl From<RedisError> for CallError {
+    fn from(error: RedisError) -> CallError {
+        if is_servers(&error) { CallError::Refused(words(&error)) } else { CallError::Broken(error) }
+    }
+}
+
+fn missing_words(found: Option<u64>) -> String {
+    let state = match found {
+        None => "the function library `fanfare` is not loaded".to_owned(),
+        Some(version) => {
+            format!("version {version} of the function library `fanfare` is loaded, and {VERSION} is needed")
+        }
+    };
+    format!("{state}: run `fanfare functions load`, or let nodes do it with FANFARE_REDIS_FUNCTIONS=load")
+}
+
+fn not_loaded(error: RedisError) -> CallError {
+    if !is_servers(&error) {
+        return CallError::Broken(error);
+    }
+    let words = server_words(&error);
+    let fix = if is_denied(&error) {
+        "grant it with ACL SETUSER (+function|load), or run `fanfare functions load` as a user who may and set \
+         FANFARE_REDIS_FUNCTIONS=check"
+    } else if words.contains("already exists") {
+        "its names are taken by another library, and they are global to a Redis: remove that one with FUNCTION DELETE, or \
+         use another Redis"
+    } else {
+        return CallError::Refused(format!("can't load the function library: {}", self::words(&error)));
+    };
+    CallError::Refused(format!("{words}: can't load the function library `fanfare`: {fix}"))
+}
+
+fn is_missing(error: &RedisError) -> bool {
+    match error.kind() {
+        ErrorKind::Server(ServerErrorKind::NoScript) => true,
+        ErrorKind::Server(_) => error.detail().is_some_and(|detail| detail.starts_with("Function not found")),
+        _ => false,
+    }
+}
+
+fn is_denied(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
+}
+
+/// The server's words without where in the source they arose, and what to do about them.
+fn words(error: &RedisError) -> String {
+    let words = server_words(error);
+    let words = words.split(" script: ").next().unwrap_or_default();
+    let fix = match error.code() {
+        Some("OOM") => {
+            "Redis is full (maxmemory), so it keeps no durable events, though ephemeral ones pass: give it more memory, or \
+             keep less (maxlen, ttl)"
+        }
+        Some("MISCONF") => "Redis can't write its snapshot to disk and takes no writes: see its log, and free the disk",
+        Some("READONLY") => "it is a replica: use the address of its primary",
+        Some("LOADING") => "Redis has just started; it takes events as soon as its data is loaded",
+        Some("NOREPLICAS") => "too few replicas are connected (min-replicas-to-write): bring them back",
+        Some("NOPERM") if !words.contains("ACL SETUSER") => "grant it with ACL SETUSER",
+        _ if words.contains("unknown command") && words.contains("EVALSHA") => "this Redis allows no scripts",
+        _ if words.contains("unknown command") => {
+            "this Redis allows no functions: use scripts instead, with FANFARE_REDIS_SCRIPTING=eval"
+        }
+        _ => return words.to_owned(),
+    };
+    format!("{words}: {fix}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_source_and_the_build_agree_on_the_version() {
+        let line = format!("\nlocal VERSION = {VERSION}\n");
+        assert!(SOURCE.contains(&line));
+    }
+
+    #[test]
+    fn the_script_is_the_source_without_its_first_line() {
+        assert!(SOURCE.starts_with("#!lua name=fanfare\n"));
+        assert_eq!(format!("#!lua name=fanfare\n{}", *SCRIPT), SOURCE);
+        assert_eq!(SCRIPT_SHA.len(), 40);
+    }
+}

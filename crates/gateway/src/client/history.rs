@@ -1,0 +1,89 @@
+//! A client asks for a page of a topic's history. Read from the backplane, beside the events that come live.
+
+use std::sync::Arc;
+
+use fanfare_backplane::{Page, ReadError, ReadLimits};
+use fanfare_core::{Farewell, Session, frame};
+use fanfare_protocol::{ErrorCode, Event, Kept, ServerFrame, Tenant, Topic, TopicKey, TopicKind, assemble};
+use futures_util::FutureExt;
+
+use super::{Busy, Client, Done};
+use crate::hub;
+use crate::node::Node;
+
+/// Events on one page at most.
+const EVENTS_MAX: u64 = 1_000;
+
+impl Client {
+    pub(super) fn history(
+        &self,
+        id: Option<i64>,
+        topic: String,
+        limit: u64,
+        before: Option<&str>,
+        tenant: &Tenant,
+    ) -> Result<Option<Busy>, Farewell> {
+        let refuse = |code, message: &str| self.refuse(id, Some(&topic), code, message);
+        let parsed = match Topic::parse(&topic) {
+            Ok(parsed) => parsed,
+            Err(error) => return refuse(ErrorCode::InvalidTopic, &error.to_string()),
+        };
+        let Ok(before) = before.map(str::parse).transpose() else {
+            return refuse(ErrorCode::BadFrame, "before is no position");
+        };
+        let key = TopicKey::new(tenant, &parsed);
+        if !self.may_read(&parsed, &key) {
+            return refuse(ErrorCode::Forbidden, "this token may not subscribe to this topic");
+        }
+        let events_max = usize::try_from(limit.min(EVENTS_MAX)).unwrap_or(usize::MAX);
+        let limits = ReadLimits { events_max, bytes_max: self.node.config.outbox_bytes_max / 2 };
+        let (node, session) = (Arc::clone(&self.node), Arc::clone(&self.session));
+        let reading = async move {
+            let answer = match node.backplane.history(&key, before, limits).await {
+                Ok(page) => encode(&node, &session, (id, &topic), &key, page),
+                Err(error) => {
+                    let (code, message) = read_code(&error);
+                    node.metrics.unreadable(&key, &error.to_string());
+                    ServerFrame::Error { id, topic: Some(&topic), code, message }.encode(session.codec())
+                }
+            };
+            let pushed = session.send_bytes(frame::message(session.codec(), &answer), node.clock.now());
+            node.metrics.answered(pushed);
+            Done::Answered
+        };
+        Ok(Some(reading.boxed()))
+    }
+
+    /// Its own topics, those that the token subscribes, and those that it may subscribe.
+    fn may_read(&self, topic: &Topic, key: &TopicKey) -> bool {
+        let is_tenant = matches!(topic.kind(), TopicKind::Tenant);
+        is_tenant
+            || self.subscriptions.contains_key(key)
+            || self.principal().is_some_and(|principal| principal.may_subscribe(topic))
+    }
+}
+
+/// Events that are not valid are left out and counted: there is nothing of them to show.
+fn encode(node: &Node, session: &Session, (id, topic): (Option<i64>, &str), key: &TopicKey, page: Page) -> Vec<u8> {
+    let codec = session.codec();
+    let events =
+        page.events.into_iter().filter_map(|stored| match hub::checked(stored.envelope, node.config.event_bytes_max) {
+            Ok(event) => Kept::new(&Event { position: Some(stored.position), ..event }),
+            Err(error) => {
+                node.metrics.event_invalid(key, &error);
+                None
+            }
+        });
+    let events: Vec<_> = events.map(|event| event.encode(codec)).collect();
+    let mut answer = ServerFrame::History { id, topic, more: page.more }.encode(codec);
+    assemble::add_field(codec, &mut answer, "events", &assemble::list(codec, events));
+    answer
+}
+
+fn read_code(error: &ReadError) -> (ErrorCode, &'static str) {
+    match error {
+        ReadError::Unavailable => (ErrorCode::Unavailable, "the backplane is away: try again later"),
+        ReadError::Timeout => (ErrorCode::Timeout, "the backplane did not answer: try again later"),
+        ReadError::Refused(_) => (ErrorCode::Internal, "the backplane refused it; the node's log says why"),
+    }
+}

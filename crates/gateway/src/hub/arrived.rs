@@ -1,0 +1,63 @@
+//! What subscribers are about to be told: taken from the backplane, not yet handed to the shards. Gathered by topic, so that
+//! what came together is framed and written together.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use fanfare_core::sequence::Told;
+use fanfare_core::topics::Topics;
+use fanfare_core::{Batch, SessionId, TopicId};
+use fanfare_protocol::Event;
+
+/// What a frame has beside its topic and its envelope, at most: header, field names, a position; or a whole gap.
+const AROUND_EVENT_BYTES: usize = 200;
+
+/// What is told, and the session that its publisher left out.
+type Item = (Told<Event>, Option<SessionId>);
+
+/// Events and gaps, by topic.
+#[derive(Default)]
+pub(crate) struct Arrived {
+    by_topic: HashMap<TopicId, Vec<Item>>,
+    order: Vec<TopicId>,
+    bytes: usize,
+    oldest: Option<Instant>,
+}
+
+impl Arrived {
+    /// Takes one more; `received` is when it came, `except` whom its publisher left out.
+    pub(crate) fn add(&mut self, id: TopicId, told: Told<Event>, except: Option<SessionId>, received: Instant) {
+        let envelope_bytes = match &told {
+            Told::Event(event) => event.envelope.len(),
+            Told::Gap(_) => 0,
+        };
+        self.bytes += envelope_bytes + AROUND_EVENT_BYTES;
+        self.oldest.get_or_insert(received);
+        let events = self.by_topic.entry(id).or_default();
+        if events.is_empty() {
+            self.order.push(id);
+        }
+        events.push((told, except));
+    }
+
+    /// About how many bytes of frames it becomes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Everything, as batches for each of so many shards, and when the oldest came. None when there is nothing.
+    pub(crate) fn take(&mut self, topics: &Topics, shards: usize) -> Option<(Vec<Vec<Arc<Batch>>>, Instant)> {
+        let oldest = self.oldest.take()?;
+        let mut by_shard = vec![Vec::new(); shards];
+        for id in self.order.drain(..) {
+            let events = self.by_topic.remove(&id).unwrap_or_default();
+            let batch = Arc::new(Batch::new(id, topics.key(id).clone(), events));
+            for shard in topics.shards(id) {
+                by_shard[usize::from(shard.0)].push(Arc::clone(&batch));
+            }
+        }
+        self.bytes = 0;
+        Some((by_shard, oldest))
+    }
+}
