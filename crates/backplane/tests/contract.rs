@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fanfare_backplane::{
-    Backplane, InboxLimits, Keep, Page, Prefix, PublishError, Read, ReadLimits, State, Stored, Tail,
+    Backplane, InboxLimits, Keep, Page, Prefix, PublishError, Read, ReadLimits, RedisScripting, State, Stored, Tail,
 };
 use fanfare_protocol::{Position, TopicKey};
 
@@ -31,6 +31,14 @@ impl World {
         World { origin: Node::new(Backplane::redis(config(&server.url()))), server: Some(server) }
     }
 
+    /// Where functions are forbidden.
+    fn redis_with_scripts() -> World {
+        let server = RedisProcess::start_with(&["--rename-command", "FCALL", "", "--rename-command", "FUNCTION", ""]);
+        let mut config = config(&server.url());
+        config.scripting = RedisScripting::Eval;
+        World { origin: Node::new(Backplane::redis(config)), server: Some(server) }
+    }
+
     /// A node that has been told that its connection stands, and can publish.
     async fn node(&self) -> Node {
         let mut node = Node::new(self.origin.backplane.node());
@@ -48,6 +56,9 @@ macro_rules! stories {
         }
         mod redis {
             $(#[tokio::test] async fn $story() { super::$story(super::World::redis()).await; })*
+        }
+        mod redis_with_scripts {
+            $(#[tokio::test] async fn $story() { super::$story(super::World::redis_with_scripts()).await; })*
         }
     };
 }
@@ -550,6 +561,24 @@ async fn publishing_in_memory_ends_when_nobody_reads() {
     };
     assert_eq!(error, PublishError::Timeout);
     assert!(published > 0);
+}
+
+#[tokio::test]
+async fn a_durable_event_in_memory_that_finds_no_room_is_not_kept_either() {
+    let orders = topic("acme:channel:orders");
+    let mut node = Node::new(Backplane::memory(InboxLimits { bytes_max: 1_000 }));
+    node.want(std::slice::from_ref(&orders)).await;
+    let mut published = 0;
+    let error = loop {
+        match node.backplane.publish_durable(&orders, Bytes::from_static(b"{}"), &Keep::default()).await {
+            Ok(position) => published = position.seq,
+            Err(error) => break error,
+        }
+        assert!(published < 1_000, "nobody reads");
+    };
+    assert_eq!(error, PublishError::Timeout);
+    assert!(published > 0);
+    assert_eq!(read(&node, &orders, None).await.position.seq, published);
 }
 
 #[tokio::test]

@@ -53,11 +53,7 @@ impl FunctionLibrary {
     /// When Redis can't be reached, or refuses.
     pub async fn load(&self) -> Result<u64, FunctionLibraryError> {
         let library = Library::new(&self.config);
-        let load = async move |mut connection| {
-            library.prepare(&mut connection).await?;
-            Ok(library.loaded_version(&mut connection).await?.unwrap_or_default())
-        };
-        self.with_connection(load).await
+        self.with_connection(async move |mut connection| library.prepare(&mut connection).await).await
     }
 
     async fn with_connection<T>(

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, ToRedisArgs};
@@ -44,9 +45,10 @@ enum Functions {
 #[derive(Debug)]
 pub(super) struct Library {
     functions: Functions,
-    /// How often it has been made sure of. Held while that is done, so that of many calls that find the library gone one
-    /// brings it back and the others wait for it.
-    rounds: Mutex<u64>,
+    /// How often it has been made sure of.
+    rounds: AtomicU64,
+    /// Held meanwhile, so that of many calls that find the library gone one brings it back and the others wait for it.
+    ensuring: Mutex<()>,
 }
 
 /// Why a function gave no answer.
@@ -65,7 +67,7 @@ impl Library {
             (RedisScripting::Functions, RedisFunctions::Load) => Functions::Load,
             (RedisScripting::Functions, RedisFunctions::Check) => Functions::Check,
         };
-        Library { functions, rounds: Mutex::default() }
+        Library { functions, rounds: AtomicU64::new(0), ensuring: Mutex::default() }
     }
 
     /// The command that calls a function. Its arguments are to be appended.
@@ -88,7 +90,7 @@ impl Library {
         connection: &mut MultiplexedConnection,
         command: &Cmd,
     ) -> Result<T, CallError> {
-        let round = *self.rounds.lock().await;
+        let round = self.rounds.load(Ordering::Acquire);
         match command.query_async(connection).await {
             Err(error) if is_missing(&error) => {
                 self.bring_back(connection, round).await?;
@@ -99,29 +101,34 @@ impl Library {
     }
 
     /// Makes sure that a server has the library, in a version that is not lower than ours.
-    pub(super) async fn prepare(&self, connection: &mut MultiplexedConnection) -> Result<(), CallError> {
-        let mut rounds = self.rounds.lock().await;
-        self.ensure(connection).await?;
-        *rounds += 1;
-        Ok(())
+    /// Returns the version that is there.
+    pub(super) async fn prepare(&self, connection: &mut MultiplexedConnection) -> Result<u64, CallError> {
+        let _ensuring = self.ensuring.lock().await;
+        self.ensure(connection).await
     }
 
     async fn bring_back(&self, connection: &mut MultiplexedConnection, round: u64) -> Result<(), CallError> {
-        let mut rounds = self.rounds.lock().await;
-        if *rounds == round {
+        let _ensuring = self.ensuring.lock().await;
+        if self.rounds.load(Ordering::Acquire) == round {
             self.ensure(connection).await?;
-            *rounds += 1;
         }
         Ok(())
     }
 
-    async fn ensure(&self, connection: &mut MultiplexedConnection) -> Result<(), CallError> {
+    async fn ensure(&self, connection: &mut MultiplexedConnection) -> Result<u64, CallError> {
+        let version = self.load_unless_there(connection).await?;
+        self.rounds.fetch_add(1, Ordering::Release);
+        Ok(version)
+    }
+
+    async fn load_unless_there(&self, connection: &mut MultiplexedConnection) -> Result<u64, CallError> {
         if self.functions == Functions::Eval {
-            return Ok(redis::cmd("SCRIPT").arg("LOAD").arg(*SCRIPT).exec_async(connection).await?);
+            redis::cmd("SCRIPT").arg("LOAD").arg(*SCRIPT).exec_async(connection).await?;
+            return Ok(VERSION);
         }
         let found = self.loaded_version(connection).await?;
-        if found.is_some_and(|version| version >= VERSION) {
-            return Ok(());
+        if let Some(version) = found.filter(|&version| version >= VERSION) {
+            return Ok(version);
         }
         if self.functions == Functions::Check {
             return Err(CallError::Refused(missing_words(found)));
@@ -136,7 +143,7 @@ impl Library {
         match (self.loaded_version(connection).await?, loaded) {
             (Some(version), _) if version >= VERSION => {
                 tracing::info!(version, "the function library is loaded");
-                Ok(())
+                Ok(version)
             }
             (_, Err(error)) => Err(not_loaded(error)),
             (found, Ok(())) => Err(CallError::Refused(missing_words(found))),
@@ -185,7 +192,7 @@ fn not_loaded(error: RedisError) -> CallError {
         "its names are taken by another library, and they are global to a Redis: remove that one with FUNCTION DELETE, or \
          use another Redis"
     } else {
-        return CallError::Refused(format!("can't load the function library: {}", self::words(&error)));
+        return CallError::Refused(self::words(&error));
     };
     CallError::Refused(format!("{words}: can't load the function library `fanfare`: {fix}"))
 }
@@ -216,6 +223,7 @@ fn words(error: &RedisError) -> String {
         Some("LOADING") => "Redis has just started; it takes events as soon as its data is loaded",
         Some("NOREPLICAS") => "too few replicas are connected (min-replicas-to-write): bring them back",
         Some("NOPERM") if !words.contains("ACL SETUSER") => "grant it with ACL SETUSER",
+        _ if words.contains("The user executing the script can't") => "grant it with ACL SETUSER",
         _ if words.contains("unknown command") && words.contains("EVALSHA") => "this Redis allows no scripts",
         _ if words.contains("unknown command") => {
             "this Redis allows no functions: use scripts instead, with FANFARE_REDIS_SCRIPTING=eval"

@@ -34,8 +34,8 @@ pub(super) struct Publisher {
     config: Arc<RedisConfig>,
     library: Library,
     /// None while Redis is away.
-    offer: Mutex<Option<Offer>>,
-    /// Why positions can't be proven, as it was last logged.
+    offer: Mutex<Option<Arc<Offer>>>,
+    /// The code (`OOM`) of why positions can't be proven, as it was last logged.
     unprovable: Mutex<Option<String>>,
     /// Why there is, or was, none.
     away: Mutex<String>,
@@ -46,7 +46,7 @@ pub(super) struct Publisher {
 }
 
 /// What there is while Redis answers.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Offer {
     connection: MultiplexedConnection,
     /// To the same server.
@@ -58,9 +58,10 @@ pub(super) struct Offer {
 
 impl Offer {
     /// Ends with the connection.
-    pub(super) async fn over(&mut self) {
+    pub(super) async fn over(&self) {
+        let mut lives = self.lives.clone();
         // Nothing is ever sent, so this is the sender's end.
-        while self.lives.changed().await.is_ok() {}
+        while lives.changed().await.is_ok() {}
     }
 }
 
@@ -83,7 +84,7 @@ impl Publisher {
     }
 
     /// What there is now; none while Redis is away.
-    pub(super) fn offer(&self) -> Option<Offer> {
+    pub(super) fn offer(&self) -> Option<Arc<Offer>> {
         self.offer.lock().clone()
     }
 
@@ -92,12 +93,13 @@ impl Publisher {
         self.offer.lock().is_some()
     }
 
-    /// Redis refused to begin epochs. Logged once for each reason.
+    /// Redis refused to begin epochs. Logged once for each kind of reason, since the words may name a topic.
     pub(super) fn note_unprovable(&self, error: &str) {
+        let code = error.split(' ').next();
         let mut logged = self.unprovable.lock();
-        if logged.as_deref() != Some(error) {
+        if logged.as_deref() != code {
             tracing::warn!(error, "Redis refuses to begin the history of topics: nothing can be resumed from there");
-            *logged = Some(error.to_owned());
+            *logged = code.map(str::to_owned);
         }
     }
 
@@ -107,7 +109,8 @@ impl Publisher {
         envelope: &[u8],
         keep: &Keep,
     ) -> Result<Position, PublishError> {
-        let mut connection = self.offer().ok_or(PublishError::Unavailable)?.connection;
+        let offer = self.offer().ok_or(PublishError::Unavailable)?;
+        let mut connection = offer.connection.clone();
         let prefix = &self.config.prefix;
         // All keys are declared: a slot that migrates then answers TRYAGAIN instead of half a publish.
         let mut keys = vec![prefix.channel(topic), prefix.head(topic)];
@@ -127,7 +130,10 @@ impl Publisher {
         let calling = self.library.call::<String>(&mut connection, &command);
         match timeout(self.config.response_timeout, calling).await {
             Err(_) => Err(PublishError::Timeout),
-            Ok(Err(CallError::Refused(error))) => Err(PublishError::Refused(error)),
+            Ok(Err(CallError::Refused(error))) => {
+                leave_demoted(&offer.line, &error);
+                Err(PublishError::Refused(error))
+            }
             Ok(Err(CallError::Broken(_))) => Err(PublishError::Unavailable),
             Ok(Ok(position)) => position
                 .parse()
@@ -142,11 +148,11 @@ impl Publisher {
 
     /// For one command, and not for longer.
     pub(super) fn connection(&self) -> Option<MultiplexedConnection> {
-        self.offer().map(|offer| offer.connection)
+        self.offer().map(|offer| offer.connection.clone())
     }
 
     pub(super) async fn publish(&self, topic: &TopicKey, payload: &[u8]) -> Result<(), PublishError> {
-        let mut connection = self.offer().ok_or(PublishError::Unavailable)?.connection;
+        let mut connection = self.offer().ok_or(PublishError::Unavailable)?.connection.clone();
         let mut publish = redis::cmd("PUBLISH");
         publish.arg(self.config.prefix.channel(topic)).arg(payload);
         match timeout(self.config.response_timeout, publish.exec_async(&mut connection)).await {
@@ -155,6 +161,14 @@ impl Publisher {
             Ok(Err(_)) => Err(PublishError::Unavailable),
             Ok(Ok(())) => Ok(()),
         }
+    }
+}
+
+/// A primary that has become a replica keeps its connections. They are left, so that the next attempt finds the new one, or
+/// says what is wrong.
+pub(super) fn leave_demoted(line: &Line, error: &str) {
+    if error.starts_with("READONLY") {
+        line.fail("the server has become a replica");
     }
 }
 
@@ -195,7 +209,7 @@ async fn serve(publisher: &Publisher, link: Link) -> String {
             Err(error) => return error,
         };
         let offer = Offer { connection: connection.clone(), pool, line: Arc::clone(&line), lives };
-        *publisher.offer.lock() = Some(offer);
+        *publisher.offer.lock() = Some(Arc::new(offer));
         publisher.connected.notify_one();
         tokio::select! {
             error = sentinel::moved(&publisher.config, &endpoint) => error,
@@ -223,8 +237,8 @@ async fn prepare(
     match timeout(limit, publisher.library.prepare(&mut connection)).await {
         Err(_) => return Err(format!("Redis did not answer for {limit:?}")),
         Ok(Err(CallError::Broken(error))) => return Err(error.to_string()),
-        Ok(Err(CallError::Refused(error))) => tracing::warn!(error, "no durable events"),
-        Ok(Ok(())) => {}
+        Ok(Err(CallError::Refused(error))) => tracing::warn!(error, "durable events may be refused"),
+        Ok(Ok(_)) => {}
     }
     reader::pool(&publisher.config, endpoint).await.map_err(|cause| cause.to_string())
 }

@@ -2,7 +2,6 @@
 //! another read. Deliberately no publishing, no subscribing, and no judgement of what it reads.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use deadpool_redis::{Manager, Pool, PoolError, Runtime};
@@ -18,7 +17,7 @@ use super::connect;
 use super::connect_error::{Cause, is_servers, server_words};
 use super::library::CallError;
 use super::line::Line;
-use super::publisher::Publisher;
+use super::publisher::{Publisher, leave_demoted};
 use super::server::Endpoint;
 use crate::history::{Page, Read, ReadError, ReadLimits, Stored, Tail};
 
@@ -183,13 +182,15 @@ impl<'a> Reader<'a> {
     }
 
     async fn call(&self, command: Cmd) -> Result<Value, ReadError> {
-        let mut offer = self.publisher.offer().ok_or(ReadError::Unavailable)?;
-        let (pool, line) = (offer.pool.clone(), Arc::clone(&offer.line));
+        let offer = self.publisher.offer().ok_or(ReadError::Unavailable)?;
         let calling = async {
-            let mut connection = pool.get().await.map_err(|error| not_connected(&error, &line))?;
+            let mut connection = offer.pool.get().await.map_err(|error| not_connected(&error, &offer.line))?;
             match self.publisher.library().call(&mut connection, &command).await {
                 Ok(answer) => Ok(answer),
-                Err(CallError::Refused(error)) => Err(ReadError::Refused(error)),
+                Err(CallError::Refused(error)) => {
+                    leave_demoted(&offer.line, &error);
+                    Err(ReadError::Refused(error))
+                }
                 Err(CallError::Broken(error)) => {
                     // Not back into the pool, where the next one would wait for the same answer.
                     drop(deadpool_redis::Connection::take(connection));
@@ -281,5 +282,36 @@ fn not_connected(error: &PoolError, line: &Line) -> ReadError {
         }
         PoolError::Backend(error) if is_servers(error) => ReadError::Refused(server_words(error)),
         _ => ReadError::Unavailable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use super::*;
+
+    fn reads(count: usize, with_events: impl Fn(usize) -> bool) -> Vec<Read> {
+        let topic = |number| TopicKey::parse(&format!("acme:channel:{number}")).unwrap();
+        let after = |number| with_events(number).then_some(Position::NONE);
+        (0..count).map(|number| Read { topic: topic(number), after: after(number) }).collect()
+    }
+
+    fn sizes(reads: &[Read], bytes_max: usize) -> Vec<usize> {
+        let limits = ReadLimits { events_max: 100, bytes_max };
+        let batches: Vec<_> = batches(reads, limits).collect();
+        assert_eq!(batches.concat(), reads);
+        batches.iter().map(|batch| batch.len()).collect()
+    }
+
+    #[test]
+    fn a_call_is_bounded_in_topics_and_in_what_they_may_bring() {
+        assert!(sizes(&[], 1).is_empty());
+        assert_eq!(sizes(&reads(600, |_| false), 1_000_000_000), [256, 256, 88]);
+        assert_eq!(sizes(&reads(600, |_| true), 1), [256, 256, 88]);
+        assert_eq!(sizes(&reads(40, |_| true), 512 * 1024), [16, 16, 8]);
+        assert_eq!(sizes(&reads(3, |_| true), usize::MAX), [1, 1, 1]);
+        // Two of three only say where they stand.
+        assert_eq!(sizes(&reads(12, |number| number % 3 == 0), 4 * 1024 * 1024), [6, 6]);
     }
 }
