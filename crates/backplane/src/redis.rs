@@ -19,6 +19,7 @@
 //! | `library` | the function library: on the server, and how it is called |
 //! | `functions` | [`FunctionLibrary`]: the same for operators |
 //! | `reader` | the pool that reads histories |
+//! | `eviction` | does the server throw histories away? |
 //! | `line` | a socket under watch: back-pressure, signs of life, why it broke |
 //! | `backoff` | the pause before the next attempt |
 //! | `secret` | a text that is never printed |
@@ -27,6 +28,7 @@ mod backoff;
 mod config;
 mod connect;
 mod connect_error;
+mod eviction;
 mod feed;
 mod functions;
 mod library;

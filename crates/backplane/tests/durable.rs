@@ -13,7 +13,7 @@ use fanfare_backplane::{
 };
 use fanfare_protocol::{Position, TopicKey};
 
-use support::node::{Node, Told, config, topic};
+use support::node::{Node, Told, config, message, topic};
 use support::redis_server::{RedisProcess, free_port, wait_until};
 
 const SOURCE: &str = include_str!("../src/redis/fanfare.lua");
@@ -193,35 +193,12 @@ async fn a_redis_without_functions_names_the_setting() {
     assert!(words.ends_with("use scripts instead, with FANFARE_REDIS_SCRIPTING=eval"), "{words}");
 }
 
-/// A node with everything that it can do: ephemeral and durable events, histories, recovery.
-const NODE_RIGHTS: [&str; 26] = [
-    "-@all",
-    "+subscribe",
-    "+unsubscribe",
-    "+ping",
-    "+unwatch",
-    "+fcall",
-    "+function|load",
-    "+publish",
-    "+time",
-    "+info|replication",
-    "+get",
-    "+set",
-    "+pttl",
-    "+pexpiretime",
-    "+pexpireat",
-    "+exists",
-    "+xadd",
-    "+xrange",
-    "+xrevrange",
-    "+xinfo|stream",
-    "+xdel",
-    "resetkeys",
-    "~fanfare:*",
-    "~{fanfare:*",
-    "resetchannels",
-    "&fanfare:*",
-];
+/// The rights of a user, as the page on Redis gives them.
+fn documented(user: &str) -> Vec<&'static str> {
+    let page = include_str!("../../../docs/redis.md");
+    let command = page.lines().find_map(|line| line.strip_prefix(&format!("ACL SETUSER {user} on >secret ")));
+    command.expect("a command of the page").split(' ').collect()
+}
 
 fn grant(server: &RedisProcess, rights: &[&str]) {
     assert_eq!(server.command(&[&["ACL", "SETUSER", "node", "reset", "on", ">secret"], rights].concat()), "OK");
@@ -230,7 +207,7 @@ fn grant(server: &RedisProcess, rights: &[&str]) {
 #[tokio::test]
 async fn a_node_with_the_documented_rights_can_do_everything() {
     let server = RedisProcess::start();
-    grant(&server, &NODE_RIGHTS);
+    grant(&server, &documented("node"));
     let mut node = Node::new(Backplane::redis(config(&server.url_with("node", "secret"))));
     node.want(&[orders()]).await;
     node.publish_when_possible(&orders(), "{}").await;
@@ -253,9 +230,29 @@ async fn a_node_with_the_documented_rights_can_do_everything() {
 }
 
 #[tokio::test]
+async fn backends_with_the_documented_rights_can_publish() {
+    let server = RedisProcess::start();
+    let mut node = node(config(&server.url())).await;
+    node.want(&[orders()]).await;
+    let (channel, event) = ("fanfare:acme:channel:orders", r#"{"type":"t"}"#);
+    let as_user = |user: &str, words: &[&str]| {
+        server.command(&[&["ACL", "SETUSER", user, "on", ">secret"], &documented(user)[..]].concat());
+        server.command(&[&["--no-auth-warning", "--user", user, "--pass", "secret"], words].concat())
+    };
+    assert_eq!(as_user("reporter", &["PUBLISH", channel, event]), "1");
+    assert_eq!(node.next_but_confirmed().await, message(&orders(), event));
+    assert_eq!(as_user("backend", &["FCALL", "fanfare_send", "1", channel, event]), "1");
+    assert_eq!(node.next_but_confirmed().await, message(&orders(), event));
+    let position = as_user("backend", &["FCALL", "fanfare_publish", "1", channel, event, "id", "a"]);
+    assert_eq!(node.next_but_confirmed().await, message(&orders(), format!("@{position} {event}")));
+    let refused = as_user("reporter", &["FCALL", "fanfare_publish", "1", channel, event]);
+    assert!(refused.starts_with("NOPERM "), "{refused}");
+}
+
+#[tokio::test]
 async fn rights_that_are_missing_are_named() {
     let server = RedisProcess::start();
-    let without = |right: &str| NODE_RIGHTS.into_iter().filter(|other| *other != right).collect::<Vec<_>>();
+    let without = |right: &str| documented("node").into_iter().filter(|other| *other != right).collect::<Vec<_>>();
     grant(&server, &without("+function|load"));
     let url = server.url_with("node", "secret");
     let words = refusal(&node(config(&url)).await).await;

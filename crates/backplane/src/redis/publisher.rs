@@ -21,7 +21,7 @@ use super::connect_error::{is_servers, server_words};
 use super::library::{CallError, Library};
 use super::line::Line;
 use super::server::Endpoint;
-use super::{reader, sentinel};
+use super::{eviction, reader, sentinel};
 use crate::backplane::PublishError;
 use crate::history::{Keep, MAXLEN_DEFAULT, TTL_DEFAULT};
 
@@ -240,6 +240,8 @@ async fn prepare(
         Ok(Err(CallError::Refused(error))) => tracing::warn!(error, "durable events may be refused"),
         Ok(Ok(_)) => {}
     }
+    let looking = timeout(limit, eviction::warn(&mut connection)).await;
+    looking.map_err(|_| format!("Redis did not answer for {limit:?}"))?;
     reader::pool(&publisher.config, endpoint).await.map_err(|cause| cause.to_string())
 }
 
