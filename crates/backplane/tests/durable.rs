@@ -173,6 +173,16 @@ async fn a_node_that_only_checks_names_the_command_that_loads() {
     assert_eq!(publish(&node, &orders()).await.unwrap().seq, 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_library_that_vanished_is_brought_back_although_no_node_calls_it() {
+    let server = RedisProcess::start();
+    let _node = node(config(&server.url())).await;
+    server.command(&["FUNCTION", "FLUSH"]);
+    wait_until("a backend can publish again", || {
+        server.command(&["FCALL", "fanfare_publish", "1", "fanfare:acme:channel:orders", "{}"]).ends_with("-1")
+    });
+}
+
 #[tokio::test]
 async fn another_library_of_the_same_name_is_told() {
     let server = RedisProcess::start();

@@ -107,6 +107,14 @@ impl Library {
         self.ensure(connection).await
     }
 
+    /// Brings the library back when it has vanished, or somebody has put an older one in its place: backends call it too, and
+    /// can't.
+    pub(super) async fn keep(&self, connection: &mut MultiplexedConnection) -> Result<(), CallError> {
+        let is_there = self.functions != Functions::Load
+            || self.loaded_version(connection).await?.is_some_and(|version| version >= VERSION);
+        if is_there { Ok(()) } else { self.prepare(connection).await.map(drop) }
+    }
+
     async fn bring_back(&self, connection: &mut MultiplexedConnection, round: u64) -> Result<(), CallError> {
         let _ensuring = self.ensuring.lock().await;
         if self.rounds.load(Ordering::Acquire) == round {

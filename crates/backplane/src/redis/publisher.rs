@@ -214,7 +214,7 @@ async fn serve(publisher: &Publisher, link: Link) -> String {
         tokio::select! {
             error = sentinel::moved(&publisher.config, &endpoint) => error,
             () = publisher.doubted.notified() => "what is published over it does not come back".to_owned(),
-            error = watch(&publisher.config, connection.clone(), &line) => error,
+            error = watch(publisher, connection.clone(), &line) => error,
             () = line.failed() => line.fault(),
         }
     };
@@ -245,16 +245,24 @@ async fn prepare(
     reader::pool(&publisher.config, endpoint).await.map_err(|cause| cause.to_string())
 }
 
-/// Asks for signs of life, and for the server's role. Returns why the connection must end.
-async fn watch(config: &RedisConfig, mut connection: MultiplexedConnection, line: &Line) -> String {
+/// Asks for signs of life, for the server's role, and for the function library. Returns why the connection must end.
+async fn watch(publisher: &Publisher, mut connection: MultiplexedConnection, line: &Line) -> String {
+    let config = &publisher.config;
+    let silent = || format!("Redis did not answer for {:?}", config.response_timeout);
     loop {
         sleep(config.ping_interval).await;
         let ping = connect::is_replica(&mut connection);
         match line.answer(config.response_timeout, ping).await {
-            Err(_) => return format!("Redis did not answer for {:?}", config.response_timeout),
+            Err(_) => return silent(),
             Ok(Err(error)) if !is_servers(&error) => return line.fault(),
             Ok(Ok(true)) => return connect::DEMOTED.to_owned(),
             Ok(_) => {}
+        }
+        match line.answer(config.response_timeout, publisher.library.keep(&mut connection)).await {
+            Err(_) => return silent(),
+            Ok(Err(CallError::Broken(_))) => return line.fault(),
+            // Whoever calls it is told what is wrong.
+            Ok(Err(CallError::Refused(_)) | Ok(())) => {}
         }
     }
 }
