@@ -2,6 +2,8 @@
 
 CARGO ?= cargo
 FUZZ_SECONDS ?= 10
+SEEDS ?= 50
+FIRST ?= 1
 FUZZ_TARGETS := assembly client_frame envelope position topic
 
 .PHONY: help
@@ -49,6 +51,11 @@ fuzz: ## Each decoder for FUZZ_SECONDS from its committed corpus
 		echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \
 		scripts/fuzz $$target $(FUZZ_SECONDS); \
 	done
+
+.PHONY: chaos
+chaos: ## The promise under faults: SEEDS worlds from seed FIRST on, a line for each; SEED=n runs one
+	SEEDS=$(SEEDS) FIRST=$(FIRST) SEED=$(SEED) \
+		$(CARGO) test -p fanfare-gateway --locked --test promise the_promise_holds_whatever_fails -- --nocapture
 
 .PHONY: bench
 bench: ## The load generator's scenarios beside its floors; figures of one machine in loadtest/RESULTS.md
