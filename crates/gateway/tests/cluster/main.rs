@@ -6,6 +6,7 @@ mod bad_events;
 mod command_line;
 mod config;
 mod drain;
+mod durable_only;
 mod fan_out;
 mod outages;
 mod permissions;
