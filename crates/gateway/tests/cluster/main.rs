@@ -7,6 +7,7 @@ mod command_line;
 mod config;
 mod drain;
 mod durable_only;
+mod eviction;
 mod fan_out;
 mod outages;
 mod permissions;
