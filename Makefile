@@ -58,7 +58,7 @@ chaos: ## The promise under faults: SEEDS worlds from seed FIRST on, a line for 
 		$(CARGO) test -p fanfare-gateway --locked --test promise the_promise_holds_whatever_fails -- --nocapture
 
 .PHONY: bench
-bench: ## The load generator's scenarios beside its floors; figures of one machine in loadtest/RESULTS.md
+bench: ## The load generator's scenarios, with the figures of one machine in loadtest/RESULTS.md
 	$(CARGO) build --release --locked --bin fanfare --bin fanfare-loadtest
 	target/release/fanfare-loadtest fanout --mode paced --spawn --compare
 	target/release/fanfare-loadtest fanout --mode stream --spawn --compare
@@ -66,3 +66,9 @@ bench: ## The load generator's scenarios beside its floors; figures of one machi
 	target/release/fanfare-loadtest idle --spawn
 	target/release/fanfare-loadtest storm --spawn
 	target/release/fanfare-loadtest channels --spawn --compare
+	target/release/fanfare-loadtest publish --spawn
+	target/release/fanfare-loadtest recover --spawn
+	target/release/fanfare-loadtest recover --spawn --nodes 2
+	target/release/fanfare-loadtest recover --spawn --nodes 2 --topics 10000
+	target/release/fanfare-loadtest rolling-restart --spawn
+	target/release/fanfare-loadtest redis-restart --spawn

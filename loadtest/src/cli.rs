@@ -1,10 +1,13 @@
 //! The command line: what can be said and what it means. Addresses are checked here; everything else where it is used.
 
+mod durable;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::durable::{Fault, PublishArgs, RecoverArgs, RedisRestartArgs, RollingRestartArgs, TrafficArgs};
 use crate::address::{Loopback, RedisUrl, WebSocketUrl};
 
 const EXAMPLES: &str = "\
@@ -14,10 +17,14 @@ Examples:
     fanfare-loadtest fanout --mode paced --spawn --compare --json paced.json
 
   Against a node and a Redis that run already:
-    fanfare-loadtest fanout --mode burst --url ws://127.0.0.1:8080/ws --redis redis://127.0.0.1:6379 \\
-      --secret \"$SECRET\"
+    fanfare-loadtest fanout --mode burst --url ws://127.0.0.1:8080/ws --secret s3cret
 
-  Memory of 30,000 idle connections, in two client processes; the node needs that many open files (ulimit -n):
+  What becomes of durable events when clients, nodes and Redis go and come:
+    fanfare-loadtest recover --spawn
+    fanfare-loadtest rolling-restart --spawn
+    fanfare-loadtest redis-restart --spawn
+
+  Memory of 30,000 idle connections; the node needs that many open files (ulimit -n):
     fanfare-loadtest idle --clients 30000 --processes 2 --source-addresses 2 --spawn
 
 Exit code: 0 everything arrived once and in order, or a gap notice covered it; 1 it did not; 2 wrong usage or setup.
@@ -41,6 +48,14 @@ pub(crate) enum Command {
     Idle(IdleArgs),
     /// Everyone connects at once, leaves at once, and comes again: the server's CPU time for each
     Storm(StormArgs),
+    /// Clients are cut off and all come back at once for the durable events they missed
+    Recover(RecoverArgs),
+    /// Nodes are drained and replaced one after the other under traffic; also from one program to another and back
+    RollingRestart(RollingRestartArgs),
+    /// Redis is cut off, killed, emptied and frozen under traffic
+    RedisRestart(RedisRestartArgs),
+    /// What a durable publish costs Redis, beside its own PUBLISH
+    Publish(PublishArgs),
     /// A floor server: the least a fan-out over Redis can cost, to measure against
     Floor(FloorArgs),
     /// A client process; started by the other commands
@@ -189,6 +204,23 @@ pub(crate) struct TargetArgs {
     /// The node's Redis; loopback only [default: `redis://127.0.0.1:6379`]
     #[arg(long, conflicts_with = "spawn")]
     pub(crate) redis: Option<RedisUrl>,
+    /// The channel's name; where there are many, each has a number behind it
+    #[arg(long, default_value = "load")]
+    pub(crate) channel: String,
+    /// The server's process, for CPU time and memory [default: who listens on the port]
+    #[arg(long)]
+    pub(crate) server_pid: Option<u32>,
+    /// Processors for the server started here; the rest is for clients, publisher and Redis
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) server_cores: u32,
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+}
+
+/// Servers that are started here, and how their clients are called.
+#[derive(Args)]
+#[command(next_help_heading = "Target")]
+pub(crate) struct NodeArgs {
     /// Start a redis-server and `fanfare serve` on free ports, and stop both at the end
     #[arg(long)]
     pub(crate) spawn: bool,
@@ -206,15 +238,6 @@ pub(crate) struct TargetArgs {
     /// The prefix of the Redis keyspace
     #[arg(long, default_value = "fanfare")]
     pub(crate) prefix: String,
-    /// The channel's name; where there are many, each has a number behind it
-    #[arg(long, default_value = "load")]
-    pub(crate) channel: String,
-    /// The server's process, for CPU time and memory [default: who listens on the port]
-    #[arg(long)]
-    pub(crate) server_pid: Option<u32>,
-    /// Processors for the server started here; the rest is for clients, publisher and Redis
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
-    pub(crate) server_cores: u32,
     /// Leave it to the system which processor runs what
     #[arg(long)]
     pub(crate) no_pin: bool,

@@ -82,11 +82,7 @@ impl Client {
 
     /// Writes a small frame. There is always room for it unless the server has stopped reading.
     pub(crate) fn send(&self, bytes: &[u8]) -> Result<(), String> {
-        match send(&self.socket, bytes, SendFlags::NOSIGNAL) {
-            Ok(sent) if sent == bytes.len() => Ok(()),
-            Ok(_) => Err("the server does not read".to_owned()),
-            Err(error) => Err(format!("write: {}", std::io::Error::from(error))),
-        }
+        send_whole(&self.socket, bytes)
     }
 
     #[cold]
@@ -137,7 +133,17 @@ impl Client {
     }
 }
 
-fn close_reason(payload: &[u8]) -> String {
+/// Writes all or fails.
+pub(crate) fn send_whole(socket: &Socket, bytes: &[u8]) -> Result<(), String> {
+    match send(socket, bytes, SendFlags::NOSIGNAL) {
+        Ok(sent) if sent == bytes.len() => Ok(()),
+        Ok(_) => Err("the server does not read".to_owned()),
+        Err(error) => Err(format!("write: {}", std::io::Error::from(error))),
+    }
+}
+
+/// What a close frame says.
+pub(crate) fn close_reason(payload: &[u8]) -> String {
     match payload {
         [high, low, reason @ ..] => {
             let code = u16::from_be_bytes([*high, *low]);

@@ -7,6 +7,7 @@ use serde::Serialize;
 const MICROS_MAX: u64 = 3_600_000_000;
 
 /// Counts of microseconds.
+#[derive(Clone)]
 pub(crate) struct Micros(Histogram<u64>);
 
 /// What people read of a histogram, in microseconds.

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use rustix::process::{Pid, Signal, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 const START_MAX: Duration = Duration::from_secs(30);
@@ -61,6 +61,20 @@ impl Server {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).context("it has no process id")?;
+        kill_process(pid, signal).with_context(|| format!("sending a signal to {}", self.name))
+    }
+
+    /// Whether it has ended; an error if it ended badly.
+    pub(crate) fn has_ended_well(&mut self) -> anyhow::Result<bool> {
+        match self.child.try_wait()? {
+            Some(status) if !status.success() => bail!("{}", self.post_mortem().unwrap_or_default()),
+            status => Ok(status.is_some()),
+        }
     }
 
     /// How it ended and what it said last, if it has ended.

@@ -5,6 +5,10 @@
 //! which losses, duplicates and disorder are counted exactly. [`floor`] holds the two servers that everything is
 //! measured against; [`target`] starts servers and [`process`] reads their CPU time and memory.
 //!
+//! What becomes of durable events when clients, nodes and Redis go and come is another matter, and has parts of its own: a
+//! [`herd`] of clients that come back to any node with their positions, a [`feed`] that goes on publishing, and a [`fleet`]
+//! of servers that may be killed and replaced. Each of the former two is a thread behind a [`desk`].
+//!
 //! It shares no code with the gateway: what checks it must not repeat its mistakes.
 
 mod address;
@@ -12,15 +16,21 @@ mod cli;
 mod client;
 mod clock;
 mod crew;
+mod desk;
+mod feed;
 mod figures;
+mod fleet;
 mod floor;
 mod handshake;
+mod herd;
 mod histogram;
 mod launch;
 mod mark;
 mod orders;
 mod process;
 mod publisher;
+mod reasons;
+mod redis_info;
 mod redis_link;
 mod report;
 mod resp;
@@ -39,7 +49,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::cli::{Cli, Command};
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, publish, recover, redis_restart, rolling_restart};
 
 const FAILED: u8 = 1;
 const WRONG_SETUP: u8 = 2;
@@ -50,6 +60,10 @@ fn main() -> ExitCode {
         Command::Channels(args) => scenario::run(&Scenario::Channels(args)),
         Command::Idle(args) => scenario::run(&Scenario::Idle(args)),
         Command::Storm(args) => scenario::run(&Scenario::Storm(args)),
+        Command::Recover(args) => scenario::tell_story(recover::run(&args), &args.output),
+        Command::RollingRestart(args) => scenario::tell_story(rolling_restart::run(&args), &args.output),
+        Command::RedisRestart(args) => scenario::tell_story(redis_restart::run(&args), &args.output),
+        Command::Publish(args) => scenario::tell_story(publish::run(&args), &args.output),
         Command::Floor(args) => floor::serve(&args).map(|()| true),
         Command::Worker => worker::run().map(|()| true),
         Command::Launch(args) => launch::become_server(args.parent, &args.processors, &args.command).map(|()| true),

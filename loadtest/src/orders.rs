@@ -1,11 +1,10 @@
 //! What the coordinator and its client processes tell each other: one JSON object a line, over the pipes of standard
 //! input and output. Orders go down, progress and one report come up.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::address::WebSocketUrl;
+use crate::reasons::Reasons;
 
 /// The first line a client process reads. It carries the secret, which therefore never stands on a command line.
 #[derive(Clone, Serialize, Deserialize)]
@@ -47,6 +46,13 @@ impl Topics {
             1 => format!("channel:{}", self.name),
             _ => format!("channel:{}-{channel}", self.name),
         }
+    }
+
+    /// The channel of a topic, if it is one of these.
+    pub(crate) fn channel_named(&self, topic: &str) -> Option<u32> {
+        let rest = topic.strip_prefix("channel:")?.strip_prefix(self.name.as_str())?;
+        let channel = if self.channels == 1 && rest.is_empty() { 0 } else { rest.strip_prefix('-')?.parse().ok()? };
+        (channel < self.channels).then_some(channel)
     }
 }
 
@@ -137,10 +143,9 @@ impl Progress {
     }
 }
 
-/// All a client process found out.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct SwarmReport {
-    pub(crate) received: u64,
+/// What became of events, counted once per client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Counts {
     pub(crate) lost: u64,
     pub(crate) covered_by_gap: u64,
     pub(crate) unconfirmed: u64,
@@ -150,18 +155,49 @@ pub(crate) struct SwarmReport {
     pub(crate) misrouted: u64,
     /// Events without a mark of this run.
     pub(crate) foreign: u64,
-    pub(crate) gaps: u64,
+    pub(crate) gap_frames: u64,
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Counts) {
+        self.lost += other.lost;
+        self.covered_by_gap += other.covered_by_gap;
+        self.unconfirmed += other.unconfirmed;
+        self.duplicated += other.duplicated;
+        self.disordered += other.disordered;
+        self.misrouted += other.misrouted;
+        self.foreign += other.foreign;
+        self.gap_frames += other.gap_frames;
+    }
+}
+
+/// All a client process found out.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct SwarmReport {
+    pub(crate) received: u64,
+    pub(crate) counts: Counts,
     pub(crate) dropped: u64,
     /// Counts of microseconds, see [`crate::histogram`].
     pub(crate) latency: Vec<(u64, u64)>,
     pub(crate) connect: Vec<(u64, u64)>,
     /// Why connections failed or ended, and how many.
-    pub(crate) ends: BTreeMap<String, u64>,
+    pub(crate) ends: Reasons,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_channel_is_known_by_its_topic() {
+        for channels in [1, 12] {
+            let topics = Topics { name: "load".to_owned(), channels };
+            assert!((0..channels).all(|channel| topics.channel_named(&topics.topic(channel)) == Some(channel)));
+            for other in ["tenant", "user:load", "channel:load-12", "channel:other", "channel:load-x"] {
+                assert_eq!(topics.channel_named(other), None, "{other}");
+            }
+        }
+    }
 
     #[test]
     fn events_are_dealt_round_to_the_channels() {

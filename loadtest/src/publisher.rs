@@ -178,7 +178,7 @@ impl Publisher {
                     self.unconfirmed.push(event);
                     self.refusal.get_or_insert_with(|| error.to_owned());
                 }
-                Reply::Integer(_) | Reply::Status(_) => {}
+                Reply::Integer(_) | Reply::Status(_) | Reply::Text(_) => {}
             }
         }
         self.link.take(used);

@@ -33,9 +33,9 @@ impl RedisLink {
         let mut link = RedisLink { stream, buffer: vec![0; READ_BYTES], filled: 0 };
         if let Some(password) = &url.password {
             let user = url.user.as_deref().unwrap_or("default");
-            link.ask(&[b"AUTH", user.as_bytes(), password.as_bytes()]).context("Redis refuses the password")?;
+            link.call(&[b"AUTH", user.as_bytes(), password.as_bytes()]).context("Redis refuses the password")?;
         }
-        link.ask(&[b"PING"]).with_context(|| format!("Redis at {address} is not ready"))?;
+        link.call(&[b"PING"]).with_context(|| format!("Redis at {address} is not ready"))?;
         Ok(link)
     }
 
@@ -72,19 +72,24 @@ impl RedisLink {
         self.filled -= used;
     }
 
-    fn ask(&mut self, command: &[&[u8]]) -> anyhow::Result<()> {
+    /// The answer to one command, as text.
+    pub(crate) fn call(&mut self, command: &[&[u8]]) -> anyhow::Result<String> {
         let mut bytes = Vec::new();
         put_command(&mut bytes, command);
         self.write(&bytes)?;
         loop {
-            match reply(self.bytes()).map_err(anyhow::Error::msg)? {
+            let answer = match reply(self.bytes()).map_err(anyhow::Error::msg)? {
+                Some((Reply::Integer(number), used)) => (number.to_string(), used),
+                Some((Reply::Status(text), used)) => (text.to_owned(), used),
+                Some((Reply::Text(text), used)) => (String::from_utf8_lossy(text).into_owned(), used),
                 Some((Reply::Error(error), _)) => bail!("{error}"),
-                Some((_, used)) => {
-                    self.take(used);
-                    return Ok(());
+                None => {
+                    self.read(true)?;
+                    continue;
                 }
-                None => self.read(true)?,
             };
+            self.take(answer.1);
+            return Ok(answer.0);
         }
     }
 }

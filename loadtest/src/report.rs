@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::figures::{float, ratio};
+use crate::figures::{float, ratio, thousands};
 use crate::histogram::Quantiles;
+use crate::orders::Counts;
 use crate::process::Memory;
 
 /// All that one command found out.
@@ -82,14 +83,8 @@ pub(crate) struct Delivery {
     /// Not for bursts, which are meant to take their time.
     pub(crate) kept_up: Option<bool>,
     /// These are counted over the warm-up as well.
-    pub(crate) lost: u64,
-    pub(crate) covered_by_gap: u64,
-    pub(crate) unconfirmed: u64,
-    pub(crate) duplicated: u64,
-    pub(crate) disordered: u64,
-    pub(crate) misrouted: u64,
-    pub(crate) foreign: u64,
-    pub(crate) gap_frames: u64,
+    #[serde(flatten)]
+    pub(crate) counts: Counts,
     pub(crate) connections_dropped: u64,
     /// From when an event was due to when a client had read it.
     pub(crate) latency_us: Quantiles,
@@ -130,27 +125,30 @@ impl Delivery {
     /// What must not happen, in words.
     pub(crate) fn failures(&self) -> Vec<String> {
         [
-            (self.lost, "deliveries lost that no gap notice covers"),
-            (self.duplicated, "deliveries came twice"),
-            (self.disordered, "deliveries came out of order"),
-            (self.misrouted, "deliveries reached a client of another channel"),
+            (self.counts.lost, "deliveries lost that no gap notice covers"),
+            (self.counts.duplicated, "deliveries came twice"),
+            (self.counts.disordered, "deliveries came out of order"),
+            (self.counts.misrouted, "deliveries reached a client of another channel"),
             (self.connections_dropped, "connections ended during the run"),
         ]
         .into_iter()
         .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{} {what}", crate::figures::thousands(count)))
+        .map(|(count, what)| format!("{} {what}", thousands(count)))
         .collect()
     }
 
     /// What makes the figures doubtful, in words.
     pub(crate) fn warnings(&self) -> Vec<String> {
         [
-            (self.unconfirmed, "missing deliveries of events that Redis never confirmed; they don't count as lost"),
-            (self.foreign, "events that this run did not publish: is something else publishing to the channel?"),
+            (
+                self.counts.unconfirmed,
+                "missing deliveries of events that Redis never confirmed; they don't count as lost",
+            ),
+            (self.counts.foreign, "events that this run did not publish: is something else publishing to the channel?"),
         ]
         .into_iter()
         .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{} {what}", crate::figures::thousands(count)))
+        .map(|(count, what)| format!("{} {what}", thousands(count)))
         .collect()
     }
 }
@@ -210,12 +208,13 @@ mod tests {
 
     #[test]
     fn loss_fails_and_a_covered_gap_does_not() {
-        let covered = Delivery { covered_by_gap: 9, gap_frames: 1, ..Delivery::default() };
+        let with = |counts| Delivery { counts, ..Delivery::default() };
+        let covered = with(Counts { covered_by_gap: 9, gap_frames: 1, ..Counts::default() });
         assert!(covered.failures().is_empty());
-        let lost = Delivery { lost: 1_234, ..Delivery::default() };
+        let lost = with(Counts { lost: 1_234, ..Counts::default() });
         assert_eq!(lost.failures(), ["1,234 deliveries lost that no gap notice covers"]);
-        let twice =
-            Delivery { duplicated: 1, disordered: 2, misrouted: 3, connections_dropped: 4, ..Delivery::default() };
+        let twice = Counts { duplicated: 1, disordered: 2, misrouted: 3, ..Counts::default() };
+        let twice = Delivery { connections_dropped: 4, ..with(twice) };
         assert_eq!(twice.failures().len(), 4);
     }
 

@@ -4,12 +4,13 @@
 /// Longer replies than this are no replies to what is asked here.
 const LINE_BYTES_MAX: usize = 64 << 10;
 
-/// An answer to a simple command.
+/// An answer to a simple command, or one text.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Reply<'a> {
     Integer(i64),
     Status(&'a str),
     Error(&'a str),
+    Text(&'a [u8]),
 }
 
 /// What comes on a connection that has subscribed.
@@ -39,6 +40,9 @@ pub(crate) fn put_command(out: &mut Vec<u8>, parts: &[&[u8]]) {
 
 /// Reads one reply and its length; `None` while bytes are missing.
 pub(crate) fn reply(bytes: &[u8]) -> Result<Option<(Reply<'_>, usize)>, String> {
+    if bytes.first() == Some(&b'$') {
+        return Ok(bulk(bytes)?.map(|(text, used)| (Reply::Text(text), used)));
+    }
     let Some((line, used)) = line(bytes)? else { return Ok(None) };
     let text = |rest: &'static str, bytes| std::str::from_utf8(bytes).unwrap_or(rest);
     let reply = match line {
@@ -117,7 +121,9 @@ mod tests {
         assert_eq!(reply(b"+PONG\r\n").unwrap(), Some((Reply::Status("PONG"), 7)));
         assert_eq!(reply(b"-NOAUTH x\r\n").unwrap(), Some((Reply::Error("NOAUTH x"), 11)));
         assert_eq!(reply(b":1").unwrap(), None);
-        assert!(reply(b"$3\r\nabc\r\n").is_err());
+        assert_eq!(reply(b"$3\r\nabc\r\n:1").unwrap(), Some((Reply::Text(b"abc"), 9)));
+        assert_eq!(reply(b"$3\r\nab").unwrap(), None);
+        assert!(reply(b"$-1\r\n").is_err(), "nothing here asks for what may not be there");
         assert!(reply(b":x\r\n").is_err());
         assert!(reply(b"\n").is_err());
     }

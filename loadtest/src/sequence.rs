@@ -6,8 +6,8 @@
 pub(crate) struct Sequence {
     /// The number that comes next.
     next: u64,
-    /// A gap was told and no event has come since.
-    gap_told: bool,
+    /// What excuses a hole before the next event.
+    told: Excuse,
     /// What was skipped and has not come later, oldest first. At most one for every two events published.
     #[expect(clippy::box_collection, reason = "8 bytes for each client that has no hole, not 24")]
     holes: Option<Box<Vec<Hole>>>,
@@ -18,7 +18,18 @@ struct Hole {
     from: u64,
     /// Exclusive.
     to: u64,
-    covered: bool,
+    excuse: Excuse,
+}
+
+/// Why a hole is no silent loss.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Excuse {
+    #[default]
+    None,
+    /// A gap notice covers it.
+    Gap,
+    /// The client was not connected, and nothing was promised of that time.
+    Away,
 }
 
 /// How an event came.
@@ -39,6 +50,8 @@ pub(crate) struct Missing {
     pub(crate) lost: u64,
     /// Not there, and a gap notice told the client.
     pub(crate) covered: u64,
+    /// Not there, and the client was away.
+    pub(crate) away: u64,
     /// Not there, and Redis never confirmed that it took the event.
     pub(crate) unconfirmed: u64,
 }
@@ -51,27 +64,41 @@ impl Sequence {
             return self.fill(seq);
         }
         if seq > self.next {
-            let hole = Hole { from: self.next, to: seq, covered: self.gap_told };
+            let hole = Hole { from: self.next, to: seq, excuse: self.told };
             self.holes.get_or_insert_default().push(hole);
         }
         self.next = seq + 1;
-        self.gap_told = false;
+        self.told = Excuse::None;
         Arrival::InOrder
     }
 
     /// Takes note of a gap notice. It covers what is missing up to now, and what turns out to be missing right before
     /// the next event; it does not excuse anything later.
     pub(crate) fn gap(&mut self) {
-        self.gap_told = true;
+        self.told = Excuse::Gap;
+        self.gap_so_far();
+    }
+
+    /// Like a gap, but only for what is missing up to now.
+    pub(crate) fn gap_so_far(&mut self) {
         for hole in self.holes.iter_mut().flat_map(|holes| holes.iter_mut()) {
-            hole.covered = true;
+            if hole.excuse == Excuse::None {
+                hole.excuse = Excuse::Gap;
+            }
+        }
+    }
+
+    /// The client comes back from being away, and of what it missed nothing is recovered. That excuses nothing it missed before.
+    pub(crate) fn return_from_away(&mut self) {
+        if self.told == Excuse::None {
+            self.told = Excuse::Away;
         }
     }
 
     /// What is missing of `published` events. `unconfirmed` are the numbers, in rising order, that the publisher can't
     /// vouch for.
     pub(crate) fn missing(&self, published: u64, unconfirmed: &[u64]) -> Missing {
-        let tail = Hole { from: self.next, to: published, covered: self.gap_told };
+        let tail = Hole { from: self.next, to: published, excuse: self.told };
         let holes = self.holes.iter().flat_map(|holes| holes.iter());
         let mut missing = Missing::default();
         for hole in holes.chain(std::iter::once(&tail)).filter(|hole| hole.from < hole.to) {
@@ -80,10 +107,10 @@ impl Sequence {
             let doubtful = (end - first) as u64;
             missing.unconfirmed += doubtful;
             let sure = hole.to - hole.from - doubtful;
-            if hole.covered {
-                missing.covered += sure;
-            } else {
-                missing.lost += sure;
+            match hole.excuse {
+                Excuse::None => missing.lost += sure,
+                Excuse::Gap => missing.covered += sure,
+                Excuse::Away => missing.away += sure,
             }
         }
         missing
@@ -94,7 +121,7 @@ impl Sequence {
         let Some(holes) = self.holes.as_deref_mut() else { return Arrival::Duplicate };
         let index = holes.partition_point(|hole| hole.to <= seq);
         let Some(hole) = holes.get_mut(index).filter(|hole| hole.from <= seq) else { return Arrival::Duplicate };
-        let after = Hole { from: seq + 1, to: hole.to, covered: hole.covered };
+        let after = Hole { from: seq + 1, to: hole.to, excuse: hole.excuse };
         hole.to = seq;
         let before_is_empty = hole.from == hole.to;
         if after.from < after.to {
@@ -189,10 +216,34 @@ mod tests {
     }
 
     #[test]
+    fn a_gap_for_what_is_missing_so_far_excuses_nothing_before_the_next_event() {
+        let (mut sequence, _) = after(&[0, 2]);
+        sequence.gap_so_far();
+        sequence.take(4);
+        assert_eq!(sequence.missing(5, &[]), Missing { lost: 1, covered: 1, ..Missing::default() });
+    }
+
+    #[test]
+    fn what_was_sent_while_a_client_was_away_is_counted_apart() {
+        let (mut sequence, _) = after(&[0, 1]);
+        sequence.return_from_away();
+        sequence.take(4);
+        sequence.take(6);
+        assert_eq!(sequence.missing(7, &[]), Missing { lost: 1, away: 2, ..Missing::default() });
+        let (mut before, _) = after(&[0, 2]);
+        before.return_from_away();
+        assert_eq!(before.missing(5, &[]), Missing { lost: 1, away: 2, ..Missing::default() });
+        let (mut told, _) = after(&[0, 2]);
+        told.gap();
+        told.return_from_away();
+        assert_eq!(told.missing(5, &[]), Missing { covered: 3, ..Missing::default() }, "the gap came first");
+    }
+
+    #[test]
     fn what_redis_never_confirmed_is_no_loss() {
         let (sequence, _) = after(&[0, 3, 4]);
         let missing = sequence.missing(7, &[1, 3, 6]);
-        assert_eq!(missing, Missing { lost: 2, covered: 0, unconfirmed: 2 });
+        assert_eq!(missing, Missing { lost: 2, unconfirmed: 2, ..Missing::default() });
     }
 
     #[test]

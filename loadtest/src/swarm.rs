@@ -142,9 +142,9 @@ impl Swarm {
         let open = open.map(|client| (client.channel, &client.sequence));
         for (channel, sequence) in open.chain(self.gone.iter().map(|(channel, sequence)| (*channel, sequence))) {
             let missing = sequence.missing(published.on(channel), &published.unconfirmed_on(channel));
-            report.lost += missing.lost;
-            report.covered_by_gap += missing.covered;
-            report.unconfirmed += missing.unconfirmed;
+            report.counts.lost += missing.lost;
+            report.counts.covered_by_gap += missing.covered;
+            report.counts.unconfirmed += missing.unconfirmed;
         }
         report
     }

@@ -99,11 +99,11 @@ fn deliveries(text: &mut String, runs: &[Report]) {
     row(text, "publish lag p50 / p99 / max, ms", runs, given(|one| Some(spread(&one.publish_lag_us))));
     row(text, "generator, processors busy", runs, given(|one| one.generator_cores.map(decimals)));
     row(text, "other programs, processors busy", runs, given(|one| one.other_cores.map(decimals)));
-    row(text, "lost", runs, counted(|one| one.lost));
-    row(text, "duplicated", runs, counted(|one| one.duplicated));
-    row(text, "disordered", runs, counted(|one| one.disordered));
-    row(text, "gap frames", runs, counted(|one| one.gap_frames));
-    row(text, "missing, covered by a gap", runs, counted(|one| one.covered_by_gap));
+    row(text, "lost", runs, counted(|one| one.counts.lost));
+    row(text, "duplicated", runs, counted(|one| one.counts.duplicated));
+    row(text, "disordered", runs, counted(|one| one.counts.disordered));
+    row(text, "gap frames", runs, counted(|one| one.counts.gap_frames));
+    row(text, "missing, covered by a gap", runs, counted(|one| one.counts.covered_by_gap));
 }
 
 fn memory(text: &mut String, runs: &[Report]) {
@@ -144,7 +144,7 @@ fn row(text: &mut String, name: &str, runs: &[Report], figure: impl Fn(&Report) 
     }
 }
 
-fn line(text: &mut String, name: &str, cells: impl Iterator<Item = String>) {
+pub(crate) fn line(text: &mut String, name: &str, cells: impl Iterator<Item = String>) {
     let _ = write!(text, "  {name:<NAME_WIDTH$}");
     for cell in cells {
         let _ = write!(text, "{cell:>COLUMN_WIDTH$}");
@@ -153,7 +153,7 @@ fn line(text: &mut String, name: &str, cells: impl Iterator<Item = String>) {
 }
 
 /// As many decimals as tell something.
-fn decimals(value: f64) -> String {
+pub(crate) fn decimals(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
@@ -162,23 +162,26 @@ fn decimals(value: f64) -> String {
     }
 }
 
-fn millis(us: u64) -> String {
+pub(crate) fn millis(us: u64) -> String {
     decimals(float(us) / 1_000.0)
 }
 
-fn spread(us: &Quantiles) -> String {
+pub(crate) fn spread(us: &Quantiles) -> String {
     format!("{} / {} / {}", millis(us.p50), millis(us.p99), millis(us.max))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::orders::Counts;
 
     #[test]
     fn a_table_names_its_targets_failures_and_ratios() {
         let run = |target, lost| {
+            let counts = Counts { lost, ..Counts::default() };
+            let server_cpu_us_per_delivery = Some(7.0);
             let delivery =
-                Delivery { deliveries: 1_000_000, lost, server_cpu_us_per_delivery: Some(7.0), ..Delivery::default() };
+                Delivery { deliveries: 1_000_000, counts, server_cpu_us_per_delivery, ..Delivery::default() };
             let failures = delivery.failures();
             Report { scenario: "fanout", target, delivery: Some(delivery), failures, ..Report::default() }
         };

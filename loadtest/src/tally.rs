@@ -1,14 +1,10 @@
 //! The counts of one client process, kept while frames arrive. Plain numbers: one thread writes them.
 
-use std::collections::BTreeMap;
-
 use crate::histogram::Micros;
 use crate::mark::{Mark, MarkFinder};
-use crate::orders::{Progress, SwarmReport};
+use crate::orders::{Counts, Progress, SwarmReport};
+use crate::reasons::{Reasons, count};
 use crate::sequence::{Arrival, Sequence};
-
-/// Different reasons that are told apart; more come together as `other`.
-const REASONS_MAX: usize = 32;
 
 pub(crate) struct Tally {
     run: u32,
@@ -16,11 +12,9 @@ pub(crate) struct Tally {
     pub(crate) progress: Progress,
     pub(crate) latency: Micros,
     pub(crate) connect: Micros,
-    duplicated: u64,
-    disordered: u64,
-    misrouted: u64,
-    foreign: u64,
-    ends: BTreeMap<String, u64>,
+    /// What is missing only the clients know.
+    counts: Counts,
+    ends: Reasons,
 }
 
 impl Tally {
@@ -31,11 +25,8 @@ impl Tally {
             progress: Progress::default(),
             latency: Micros::new(),
             connect: Micros::new(),
-            duplicated: 0,
-            disordered: 0,
-            misrouted: 0,
-            foreign: 0,
-            ends: BTreeMap::new(),
+            counts: Counts::default(),
+            ends: Reasons::new(),
         }
     }
 
@@ -43,18 +34,18 @@ impl Tally {
     #[inline]
     pub(crate) fn event(&mut self, sequence: &mut Sequence, channel: u32, frame: &[u8], now_ns: u64) {
         let Some(mark) = self.finder.find(frame).filter(|mark| mark.run == self.run) else {
-            self.foreign += 1;
+            self.counts.foreign += 1;
             return;
         };
         if mark.channel != channel {
-            self.misrouted += 1;
+            self.counts.misrouted += 1;
             return;
         }
         match sequence.take(mark.seq) {
             Arrival::InOrder => {}
-            Arrival::Late => self.disordered += 1,
+            Arrival::Late => self.counts.disordered += 1,
             Arrival::Duplicate => {
-                self.duplicated += 1;
+                self.counts.duplicated += 1;
                 return;
             }
         }
@@ -72,8 +63,7 @@ impl Tally {
 
     /// A connection failed or ended.
     pub(crate) fn end(&mut self, reason: String) {
-        let known = self.ends.contains_key(&reason) || self.ends.len() < REASONS_MAX;
-        *self.ends.entry(if known { reason } else { "other".to_owned() }).or_default() += 1;
+        count(&mut self.ends, reason);
     }
 
     /// A new round of connecting begins.
@@ -89,16 +79,11 @@ impl Tally {
     pub(crate) fn report(&self) -> SwarmReport {
         SwarmReport {
             received: self.progress.received,
-            duplicated: self.duplicated,
-            disordered: self.disordered,
-            misrouted: self.misrouted,
-            foreign: self.foreign,
-            gaps: self.progress.gaps,
+            counts: Counts { gap_frames: self.progress.gaps, ..self.counts },
             dropped: self.progress.dropped,
             latency: self.latency.counts(),
             connect: self.connect.counts(),
             ends: self.ends.clone(),
-            ..SwarmReport::default()
         }
     }
 }
@@ -122,21 +107,10 @@ mod tests {
         tally.event(&mut sequence, 3, b"{}", 1_501_000);
         let report = tally.report();
         assert_eq!(report.received, 3);
-        assert_eq!(report.disordered, 1);
-        assert_eq!(report.duplicated, 1);
-        assert_eq!(report.misrouted, 1);
-        assert_eq!(report.foreign, 2);
+        assert_eq!(report.counts.disordered, 1);
+        assert_eq!(report.counts.duplicated, 1);
+        assert_eq!(report.counts.misrouted, 1);
+        assert_eq!(report.counts.foreign, 2);
         assert_eq!(tally.latency.quantiles().p50, 1_500);
-    }
-
-    #[test]
-    fn reasons_are_bounded() {
-        let mut tally = Tally::new(0);
-        for reason in 0..100 {
-            tally.end(reason.to_string());
-        }
-        let report = tally.report();
-        assert_eq!(report.ends.len(), REASONS_MAX + 1);
-        assert_eq!(report.ends["other"], 100 - REASONS_MAX as u64);
     }
 }

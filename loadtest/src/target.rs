@@ -1,15 +1,14 @@
 //! What is measured, and the ground it stands on: a Redis, processors, and a server that was there or is started here.
 
-use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 
 use crate::address::{RedisUrl, WebSocketUrl};
 use crate::cli::{Kind, TargetArgs};
-use crate::launch::{self, Launch, Server, bind_to, free_port};
+use crate::fleet::{self, Node, NodePlan, Store};
+use crate::launch::{self, Launch, Server, bind_to};
 use crate::orders::Topics;
 use crate::process;
 use crate::redis_link::RedisLink;
@@ -25,7 +24,7 @@ pub(crate) struct Ground {
     pub(crate) generator_processors: usize,
     secret: Option<String>,
     redis_pid: Option<u32>,
-    _redis_server: Option<Server>,
+    _store: Option<Store>,
 }
 
 /// One server, ready to be measured. It is stopped on drop if it was started here.
@@ -63,7 +62,7 @@ impl TargetArgs {
     /// A given URL belongs to what is being measured; in a comparison that is Fanfare.
     fn is_at_url(&self, kind: Kind) -> bool {
         match kind {
-            Kind::Fanfare => !self.spawn,
+            Kind::Fanfare => !self.node.spawn,
             _ => self.compare.is_empty() && self.url.is_some(),
         }
     }
@@ -71,27 +70,24 @@ impl TargetArgs {
     /// The Redis channel of each channel.
     pub(crate) fn redis_channels(&self, topics: &Topics) -> Vec<String> {
         let channels = 0..topics.channels;
-        channels.map(|channel| format!("{}:{}:{}", self.prefix, self.tenant, topics.topic(channel))).collect()
+        channels.map(|channel| format!("{}:{}:{}", self.node.prefix, self.node.tenant, topics.topic(channel))).collect()
     }
 }
 
 impl Ground {
     /// Binds processors and starts Redis, if that is asked for.
     pub(crate) fn prepare(args: &TargetArgs) -> anyhow::Result<Ground> {
-        let fanfare_starts = args.spawn && args.kinds().contains(&Kind::Fanfare);
-        ensure!(
-            !fanfare_starts || args.fanfare.is_file(),
-            "{} is not there: build it with `cargo build --release -p fanfare-gateway`, or say where by --fanfare",
-            args.fanfare.display()
-        );
+        let fanfare_starts = args.node.spawn && args.kinds().contains(&Kind::Fanfare);
+        if fanfare_starts {
+            fleet::program(&args.node.fanfare)?;
+        }
         let starts_anything = args.kinds().iter().any(|kind| !args.is_at_url(*kind));
-        let (server_processors, generator) =
-            split_processors(args, starts_anything).context("dealing out the processors")?;
+        let (server_processors, generator) = split_processors(args.server_cores, starts_anything && !args.node.no_pin)?;
         bind_to(&generator)?;
-        let redis_server = if args.spawn { Some(start_redis(&generator)?) } else { None };
-        let (redis_server, redis) = match redis_server {
-            Some((server, url)) => (Some(server), url),
-            None => (None, args.redis.clone().map_or_else(|| REDIS.parse(), Ok).map_err(anyhow::Error::msg)?),
+        let store = if args.node.spawn { Some(Store::start(&generator, false)?) } else { None };
+        let redis = match &store {
+            Some(store) => store.url.clone(),
+            None => args.redis.clone().map_or_else(|| REDIS.parse(), Ok).map_err(anyhow::Error::msg)?,
         };
         RedisLink::connect(&redis)?;
         Ok(Ground {
@@ -100,8 +96,8 @@ impl Ground {
             server_processors,
             // An empty list leaves the choice to the system.
             generator_processors: if generator.is_empty() { launch::processors().len() } else { generator.len() },
-            secret: args.secret.clone(),
-            _redis_server: redis_server,
+            secret: args.node.secret.clone(),
+            _store: store,
         })
     }
 
@@ -146,33 +142,23 @@ impl Ground {
     }
 
     fn start_fanfare(&self, args: &TargetArgs) -> anyhow::Result<Target> {
-        let (listen, admin) = (free_port()?, free_port()?);
-        let secret = self.secret.clone().unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
-        let mut environment: Vec<(String, String)> = [
-            ("FANFARE_LISTEN", listen.to_string()),
-            ("FANFARE_ADMIN_LISTEN", admin.to_string()),
-            ("FANFARE_BACKPLANE", self.redis.to_url()),
-            ("FANFARE_JWT_HS256_SECRET", secret.clone()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .to_vec();
-        environment.extend(args.environment.iter().cloned());
-        let mut server = Server::start(Launch {
-            name: "fanfare",
-            program: absolute(&args.fanfare)?.into(),
-            arguments: vec!["serve".to_owned()],
-            environment,
+        let secret = self.secret.clone().unwrap_or_else(new_secret);
+        let node = Node::start(&NodePlan {
+            program: fleet::program(&args.node.fanfare)?,
+            redis: self.redis.clone(),
+            prefix: args.node.prefix.clone(),
+            secret: secret.clone(),
+            environment: args.node.environment.clone(),
             processors: self.server_processors.clone(),
         })?;
-        server.wait_until(|_| is_ready(admin).then_some(()))?;
-        let url = WebSocketUrl { address: listen, path: "/ws".to_owned() };
-        Ok(Target { kind: Kind::Fanfare, url, secret, pid: Some(server.pid()), server: Some(server) })
+        let (url, pid) = (node.url.clone(), node.pid());
+        Ok(Target { kind: Kind::Fanfare, url, secret, pid: Some(pid), server: Some(node.into_server()) })
     }
 
     fn start_floor(&self, args: &TargetArgs, kind: Kind) -> anyhow::Result<Target> {
         let redis = self.redis.to_url();
         let mut arguments = vec!["floor", "--listen", "127.0.0.1:0", "--redis", &redis];
-        arguments.extend(["--tenant", &args.tenant, "--prefix", &args.prefix]);
+        arguments.extend(["--tenant", &args.node.tenant, "--prefix", &args.node.prefix]);
         if kind == Kind::FloorCoalescing {
             arguments.push("--coalesce");
         }
@@ -191,13 +177,13 @@ impl Ground {
     }
 }
 
-/// Processors for the server and for everything else; empty: wherever the system likes.
-fn split_processors(args: &TargetArgs, starts_anything: bool) -> anyhow::Result<(Vec<usize>, Vec<usize>)> {
-    if !starts_anything || args.no_pin {
+/// Processors for the servers and for everything else; empty: wherever the system likes.
+pub(crate) fn split_processors(server_cores: u32, is_wanted: bool) -> anyhow::Result<(Vec<usize>, Vec<usize>)> {
+    if !is_wanted {
         return Ok((Vec::new(), Vec::new()));
     }
     let mut server = launch::processors();
-    let server_cores = usize::try_from(args.server_cores)?;
+    let server_cores = usize::try_from(server_cores)?;
     ensure!(
         server.len() > server_cores,
         "the server is to have {server_cores} processors of its own, and there are {} in all: use --no-pin, and \
@@ -208,36 +194,7 @@ fn split_processors(args: &TargetArgs, starts_anything: bool) -> anyhow::Result<
     Ok((server, generator))
 }
 
-fn start_redis(processors: &[usize]) -> anyhow::Result<(Server, RedisUrl)> {
-    let address = free_port()?;
-    let port = address.port().to_string();
-    let arguments = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
-    let mut server = Server::start(Launch {
-        name: "redis-server",
-        program: "redis-server".into(),
-        arguments: arguments.map(ToOwned::to_owned).to_vec(),
-        environment: Vec::new(),
-        processors: processors.to_vec(),
-    })
-    .context("is redis-server installed?")?;
-    let url = RedisUrl { address, user: None, password: None };
-    server.wait_until(|_| RedisLink::connect(&url).ok())?;
-    Ok((server, url))
-}
-
-/// Whether `/readyz` says yes.
-fn is_ready(admin: SocketAddr) -> bool {
-    let ask = || -> std::io::Result<bool> {
-        let mut stream = TcpStream::connect_timeout(&admin, Duration::from_secs(1))?;
-        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-        let mut answer = [0; 12];
-        stream.read_exact(&mut answer)?;
-        Ok(answer.ends_with(b" 200"))
-    };
-    ask().unwrap_or(false)
-}
-
-fn absolute(program: &Path) -> anyhow::Result<std::path::PathBuf> {
-    program.canonicalize().with_context(|| format!("{}", program.display()))
+/// A secret for nodes that are started here.
+pub(crate) fn new_secret() -> String {
+    format!("{:032x}", rand::random::<u128>())
 }

@@ -182,14 +182,7 @@ impl Flow<'_> {
 fn count(session: &mut Session<'_>, publisher: Publisher, delivery: &mut Delivery) -> anyhow::Result<Vec<String>> {
     let (clients, latency) = session.report(publisher.published())?;
     delivery.latency_us = latency.quantiles();
-    delivery.lost = clients.lost;
-    delivery.covered_by_gap = clients.covered_by_gap;
-    delivery.unconfirmed = clients.unconfirmed;
-    delivery.duplicated = clients.duplicated;
-    delivery.disordered = clients.disordered;
-    delivery.misrouted = clients.misrouted;
-    delivery.foreign = clients.foreign;
-    delivery.gap_frames = clients.gaps;
+    delivery.counts = clients.counts;
     delivery.connections_dropped = clients.dropped;
     let mut warnings = delivery.warnings();
     warnings.extend(clients.ends.iter().map(|(reason, count)| format!("{} × {reason}", thousands(*count))));

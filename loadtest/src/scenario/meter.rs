@@ -41,8 +41,7 @@ impl Meter {
         let events = self.written.as_ref().map_or(0, |written| written.load(Ordering::Relaxed));
         let rate = float(progress.received - self.received) / self.last.elapsed().as_secs_f64();
         let line = format!(
-            "{:6.1} s  connected {}  events {}  deliveries {} ({}/s)  lag {:.1} ms  gaps {}  refused {}  dropped {}",
-            self.started.elapsed().as_secs_f64(),
+            "connected {}  events {}  deliveries {} ({}/s)  lag {:.1} ms  gaps {}  refused {}  dropped {}",
             thousands(progress.subscribed.max(progress.welcomed).saturating_sub(progress.dropped)),
             thousands(events),
             thousands(progress.received),
@@ -52,8 +51,13 @@ impl Meter {
             thousands(progress.refused),
             thousands(progress.dropped),
         );
-        self.say(&line);
         self.received = progress.received;
+        self.line(&line);
+    }
+
+    /// A line of progress with the time before it.
+    pub(crate) fn line(&mut self, text: &str) {
+        self.say(&format!("{:6.1} s  {text}", self.started.elapsed().as_secs_f64()));
         self.last = Instant::now();
     }
 }

@@ -6,15 +6,25 @@ mod effort;
 mod fanout;
 mod idle;
 mod meter;
+pub(crate) mod publish;
+pub(crate) mod recover;
+pub(crate) mod redis_restart;
+pub(crate) mod rolling_restart;
 mod session;
+mod site;
 mod storm;
+mod story;
+mod trial;
+mod verdict;
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
+use serde::Serialize;
 
-use crate::cli::{ChannelsArgs, CommonArgs, FanoutArgs, IdleArgs, StormArgs};
+use self::story::Story;
+use crate::cli::{ChannelsArgs, CommonArgs, FanoutArgs, IdleArgs, OutputArgs, StormArgs};
 use crate::report::{Document, Report};
 use crate::table;
 use crate::target::{Ground, Target};
@@ -52,7 +62,7 @@ pub(crate) fn run(scenario: &Scenario) -> anyhow::Result<bool> {
         runs.push(report);
     }
     let document = Document::new(runs);
-    tell(&document, common.output.json.as_deref())?;
+    tell(&document, &table::render(&document), common.output.json.as_deref())?;
     Ok(document.all_is_well())
 }
 
@@ -85,9 +95,15 @@ impl Scenario {
     }
 }
 
+/// Tells what a scenario with durable events found out. `Ok(false)`: something was lost in silence, doubled or out of order.
+pub(crate) fn tell_story(story: anyhow::Result<Story>, output: &OutputArgs) -> anyhow::Result<bool> {
+    let story = story?;
+    tell(&story.document(), &story.render(), output.json.as_deref())?;
+    Ok(story.all_is_well())
+}
+
 /// The table goes where the JSON doesn't.
-fn tell(document: &Document, json: Option<&Path>) -> anyhow::Result<()> {
-    let table = table::render(document);
+fn tell(document: &impl Serialize, table: &str, json: Option<&Path>) -> anyhow::Result<()> {
     let Some(path) = json else {
         print!("{table}");
         return Ok(());

@@ -70,7 +70,7 @@ impl<'a> Session<'a> {
         let plan = SwarmPlan {
             url: stage.target.url.clone(),
             secret: stage.target.secret.clone(),
-            tenant: target.tenant.clone(),
+            tenant: target.node.tenant.clone(),
             first: 0,
             clients: clients.count,
             topics: Topics { name: target.channel.clone(), channels: clients.channels },
@@ -246,14 +246,7 @@ impl<'a> Session<'a> {
         for report in self.crew.reports(published)? {
             latency.add_counts(&report.latency);
             sum.received += report.received;
-            sum.lost += report.lost;
-            sum.covered_by_gap += report.covered_by_gap;
-            sum.unconfirmed += report.unconfirmed;
-            sum.duplicated += report.duplicated;
-            sum.disordered += report.disordered;
-            sum.misrouted += report.misrouted;
-            sum.foreign += report.foreign;
-            sum.gaps += report.gaps;
+            sum.counts += report.counts;
             sum.dropped += report.dropped;
             for (reason, count) in report.ends {
                 *sum.ends.entry(reason).or_default() += count;

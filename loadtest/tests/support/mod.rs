@@ -2,7 +2,9 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -39,6 +41,23 @@ pub fn run(arguments: &str) -> Outcome {
         document: serde_json::from_slice(&output.stdout).unwrap_or(Value::Null),
         errors: String::from_utf8(output.stderr).unwrap(),
     }
+}
+
+/// The gateway's program beside this one. The gateway is no dependency of the load generator, so cargo builds it only for the
+/// whole workspace; where it is missing, it is built here.
+pub fn node_program() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let build = || {
+        let program = PathBuf::from(PROGRAM).with_file_name("fanfare");
+        if !program.is_file() {
+            let target = program.parent().unwrap().parent().unwrap();
+            let mut cargo = Command::new(env!("CARGO"));
+            cargo.args(["build", "--locked", "--package", "fanfare-gateway", "--bin", "fanfare"]);
+            assert!(cargo.arg("--target-dir").arg(target).status().unwrap().success(), "building the gateway");
+        }
+        program
+    };
+    BUILT.get_or_init(build).clone()
 }
 
 impl Server {
