@@ -114,6 +114,8 @@ pub struct Hub {
     reads: Reads,
     /// Topics whose history is read for clients that come back.
     reading_back: HashSet<TopicId>,
+    /// What clients that come back want of topics that are not known yet: the first read brings it along.
+    wanted_since: HashMap<TopicId, Position>,
     /// Answers that wait until all that was published before them has come.
     fenced: HashMap<u64, Vec<Answer>>,
     last_fence: u64,
@@ -143,6 +145,7 @@ impl Hub {
             arrived: Arrived::default(),
             told: Vec::new(),
             reading_back: HashSet::new(),
+            wanted_since: HashMap::new(),
             fenced: HashMap::new(),
             last_fence: 0,
             failed: Vec::new(),
@@ -189,6 +192,7 @@ impl Hub {
             let (ids, keys): (Vec<_>, Vec<_>) = expired.into_iter().unzip();
             for id in ids {
                 self.histories.forget(id);
+                self.wanted_since.remove(&id);
             }
             self.around.backplane.unwant(&keys);
         }
@@ -228,6 +232,7 @@ impl Hub {
         self.histories.lose_all();
         self.fenced.clear();
         self.reading_back.clear();
+        self.wanted_since.clear();
         self.failed.clear();
         self.reads.give_up();
         for mut join in self.joins.take_all() {
@@ -302,7 +307,8 @@ impl Hub {
     fn read(&mut self, id: TopicId) {
         if let Some(ask) = self.histories.asks(id) {
             let key = self.topics.key(id).clone();
-            self.reads.want(Wanted { topic: id, key, after: ask.after, purpose: Purpose::Sequence(ask.round) });
+            let after = ask.after.or_else(|| self.wanted_since.remove(&id));
+            self.reads.want(Wanted { topic: id, key, after, purpose: Purpose::Sequence(ask.round) });
         }
     }
 
@@ -349,10 +355,17 @@ impl Hub {
         let history = histories::check(tail, self.config.event_bytes_max, invalid);
         match purpose {
             Purpose::Sequence(round) => {
+                // Where the topic stood was not known: what was read after some position is for clients that come back.
+                let after = after.filter(|_| self.histories.at(id) == Position::NONE);
+                self.wanted_since.remove(&id);
+                let backlog = after.map(|after| Backlog::new(after, history.clone()));
                 let verdict = self.histories.fill(id, round, history, &mut self.told);
                 self.judged(id, verdict);
                 self.tell_all(id, Instant::now());
-                self.settle_joins(id, None).await;
+                if let Some(backlog) = &backlog {
+                    self.histories.remember(id, backlog);
+                }
+                self.settle_joins(id, backlog.as_ref()).await;
             }
             Purpose::Recovery => {
                 let backlog = Backlog::new(after.unwrap_or(Position::NONE), history);

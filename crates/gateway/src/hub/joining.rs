@@ -34,6 +34,10 @@ impl Hub {
             if self.is_up {
                 if !settle(&mut self.histories, id, item, None, &mut join.allowance) {
                     waiting.push(id);
+                    if let Some(since) = item.since.filter(|_| self.histories.at(id) == Position::NONE) {
+                        let wanted = self.wanted_since.entry(id).or_insert(since);
+                        *wanted = older(*wanted, since);
+                    }
                     missing.extend(item.since.filter(|_| self.histories.is_live(id)).map(|since| (id, since)));
                 }
             } else if join.is_automatic {
@@ -71,8 +75,7 @@ impl Hub {
             let Some(item) = join.items.iter_mut().find(|item| item.waits_for(id)) else { return true };
             let is_settled = settle(histories, id, item, backlog, &mut join.allowance);
             if !is_settled && let Some(since) = item.since {
-                let is_older = missing.is_none_or(|older| (since.epoch, since.seq) < (older.epoch, older.seq));
-                missing = if is_older { Some(since) } else { missing };
+                missing = Some(missing.map_or(since, |missing| older(missing, since)));
             }
             is_settled
         });
@@ -165,6 +168,11 @@ impl Hub {
         let why = Outcome::Refused(ErrorCode::Unavailable, "the backplane refuses this topic".to_owned());
         self.refuse_joins(id, &why).await;
     }
+}
+
+/// The one who was there has missed more.
+fn older(one: Position, other: Position) -> Position {
+    if (one.epoch, one.seq) < (other.epoch, other.seq) { one } else { other }
 }
 
 /// Settles one topic of a join if all that it needs is there.
