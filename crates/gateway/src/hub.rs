@@ -338,7 +338,7 @@ impl Hub {
         let tail = match result {
             Ok(tail) => tail,
             Err(error) => {
-                self.around.metrics.unreadable(&key, &error.to_string());
+                self.around.metrics.history_unreadable(&key, &error);
                 match purpose {
                     Purpose::Recovery => return self.settle_unrecovered(id).await,
                     // Ephemeral events need no history; of durable ones nothing can be proven.

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use fanfare_backplane::ReadError;
 use fanfare_core::Pushed;
 use fanfare_core::admission::LimitReached;
 use fanfare_protocol::{EnvelopeError, TopicKey};
@@ -339,16 +340,17 @@ impl Metrics {
         self.api_requests.add(status.as_u16(), 1);
     }
 
+    /// Not counted: an outage has its own metric, and what the server refuses is the operator's to mend.
+    pub(crate) fn history_unreadable(&self, key: &TopicKey, error: &ReadError) {
+        if let Some(suppressed) = self.refused_log.pass("history") {
+            tracing::warn!(topic = key.as_str(), %error, suppressed, "a topic's history can't be read");
+        }
+    }
+
     /// Not counted: it is the operator's to mend, so the log says it.
     pub(crate) fn publish_refused(&self, key: &TopicKey, words: &str) {
         if let Some(suppressed) = self.refused_log.pass("publish") {
             tracing::error!(key = key.as_str(), error = words, suppressed, "the backplane refuses a client's event");
-        }
-    }
-
-    pub(crate) fn unreadable(&self, key: &TopicKey, error: &str) {
-        if let Some(suppressed) = self.refused_log.pass("read") {
-            tracing::warn!(key = key.as_str(), error, suppressed, "a topic's history can't be read");
         }
     }
 

@@ -4,7 +4,7 @@
 //! function library had vanished.)
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use deadpool_redis::Pool;
 use fanfare_protocol::{Position, TopicKey};
@@ -34,7 +34,7 @@ pub(super) struct Publisher {
     config: Arc<RedisConfig>,
     library: Library,
     /// None while Redis is away.
-    offer: Mutex<Option<Arc<Offer>>>,
+    offer: watch::Sender<Option<Arc<Offer>>>,
     /// The code (`OOM`) of why positions can't be proven, as it was last logged.
     unprovable: Mutex<Option<String>>,
     /// Why there is, or was, none.
@@ -71,7 +71,7 @@ impl Publisher {
         Publisher {
             config,
             library,
-            offer: Mutex::default(),
+            offer: watch::Sender::new(None),
             unprovable: Mutex::default(),
             away: Mutex::default(),
             connected: Notify::new(),
@@ -85,12 +85,19 @@ impl Publisher {
 
     /// What there is now; none while Redis is away.
     pub(super) fn offer(&self) -> Option<Arc<Offer>> {
-        self.offer.lock().clone()
+        self.offer.borrow().clone()
+    }
+
+    /// What there is within this time. Who was just told that Redis is back may come before this connection is.
+    pub(super) async fn offer_within(&self, limit: Duration) -> Option<Arc<Offer>> {
+        let mut offers = self.offer.subscribe();
+        let offer = timeout(limit, offers.wait_for(Option::is_some)).await.ok()?.ok()?;
+        offer.clone()
     }
 
     /// Whether Redis answered lately.
     pub(super) fn is_connected(&self) -> bool {
-        self.offer.lock().is_some()
+        self.offer.borrow().is_some()
     }
 
     /// Redis refused to begin epochs. Logged once for each kind of reason, since the words may name a topic.
@@ -209,7 +216,7 @@ async fn serve(publisher: &Publisher, link: Link) -> String {
             Err(error) => return error,
         };
         let offer = Offer { connection: connection.clone(), pool, line: Arc::clone(&line), lives };
-        *publisher.offer.lock() = Some(Arc::new(offer));
+        publisher.offer.send_replace(Some(Arc::new(offer)));
         publisher.connected.notify_one();
         tokio::select! {
             error = sentinel::moved(&publisher.config, &endpoint) => error,
@@ -222,7 +229,7 @@ async fn serve(publisher: &Publisher, link: Link) -> String {
         error = using => error,
         () = driver => line.fault(),
     };
-    *publisher.offer.lock() = None;
+    publisher.offer.send_replace(None);
     error
 }
 

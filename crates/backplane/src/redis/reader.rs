@@ -2,6 +2,7 @@
 //! another read. Deliberately no publishing, no subscribing, and no judgement of what it reads.
 
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use deadpool_redis::{Manager, Pool, PoolError, Runtime};
@@ -122,9 +123,13 @@ impl<'a> Reader<'a> {
         before: Option<Position>,
         limits: ReadLimits,
     ) -> Result<Page, ReadError> {
+        if before == Some(Position::NONE) {
+            // Nothing stands before it, and Redis takes it for no place at all.
+            return Ok(Page { events: Vec::new(), more: false });
+        }
         let mut command = self.publisher.library().command("fanfare_history", &[self.config.prefix.channel(topic)]);
         command.arg(limits.events_max.max(1)).arg(limits.bytes_max.max(1)).arg(text_of(before));
-        let Value::Array(answer) = self.call(command).await? else { return Err(not_ours()) };
+        let Value::Array(answer) = self.call(command, Duration::ZERO).await? else { return Err(not_ours()) };
         let mut answer = answer.into_iter();
         let Some(Value::Int(more)) = answer.next() else { return Err(not_ours()) };
         let mut events = events(answer)?;
@@ -140,7 +145,9 @@ impl<'a> Reader<'a> {
         for read in reads {
             command.arg(text_of(read.after));
         }
-        let Value::Array(answers) = self.call(command).await? else { return Err(not_ours()) };
+        let Value::Array(answers) = self.call(command, self.config.response_timeout).await? else {
+            return Err(not_ours());
+        };
         if answers.len() != reads.len() {
             return Err(not_ours());
         }
@@ -162,7 +169,8 @@ impl<'a> Reader<'a> {
 
     /// Begins epochs. Where that is refused, nothing can be proven, and what is there is still of use.
     async fn begin(&self, channels: &[&str]) -> Result<Vec<Position>, ReadError> {
-        let answers = match self.call(self.publisher.library().command("fanfare_begin", channels)).await {
+        let answers = match self.call(self.publisher.library().command("fanfare_begin", channels), Duration::ZERO).await
+        {
             Ok(Value::Array(answers)) => answers,
             Ok(_) => return Err(not_ours()),
             Err(ReadError::Refused(error)) => {
@@ -181,8 +189,9 @@ impl<'a> Reader<'a> {
         Ok(answers.iter().map(position).chain(std::iter::repeat(Position::NONE)).take(channels.len()).collect())
     }
 
-    async fn call(&self, command: Cmd) -> Result<Value, ReadError> {
-        let offer = self.publisher.offer().ok_or(ReadError::Unavailable)?;
+    /// `wait`: how long the connection may be away.
+    async fn call(&self, command: Cmd, wait: Duration) -> Result<Value, ReadError> {
+        let offer = self.publisher.offer_within(wait).await.ok_or(ReadError::Unavailable)?;
         let calling = async {
             let mut connection = offer.pool.get().await.map_err(|error| not_connected(&error, &offer.line))?;
             match self.publisher.library().call(&mut connection, &command).await {

@@ -43,7 +43,7 @@ impl Client {
                 Ok(page) => encode(&node, &session, (id, &topic), &key, page),
                 Err(error) => {
                     let (code, message) = read_code(&error);
-                    node.metrics.unreadable(&key, &error.to_string());
+                    node.metrics.history_unreadable(&key, &error);
                     ServerFrame::Error { id, topic: Some(&topic), code, message }.encode(session.codec())
                 }
             };

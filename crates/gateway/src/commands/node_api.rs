@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
-use fanfare_backplane::Keep;
 use fanfare_protocol::{Tenant, Topic};
-use reqwest::{Client, StatusCode, Url};
+use reqwest::{Client, RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
 
 use crate::config::{Config, is_loopback};
@@ -39,38 +38,49 @@ impl NodeApi {
         Ok(Self { url, key })
     }
 
-    /// Publishes one envelope; durably when `keep` is given, of which only the id counts here: then its position is returned.
-    pub(super) async fn publish(
+    /// Publishes one envelope.
+    pub(super) async fn publish(&self, tenant: &Tenant, topic: &Topic, envelope: Bytes) -> anyhow::Result<()> {
+        let url = self.events_url(tenant, topic)?;
+        self.answer_to(client(&url)?.post(url).body(envelope)).await.map(drop)
+    }
+
+    /// Publishes one envelope that is kept; with the same `id` only once. Returns its position.
+    pub(super) async fn publish_durable(
         &self,
         tenant: &Tenant,
         topic: &Topic,
         envelope: Bytes,
-        keep: Option<&Keep>,
-    ) -> anyhow::Result<Option<String>> {
+        id: Option<&str>,
+    ) -> anyhow::Result<String> {
+        let mut url = self.events_url(tenant, topic)?;
+        url.set_query(Some("durable=true"));
+        let mut request = client(&url)?.post(url).body(envelope);
+        if let Some(id) = id {
+            request = request.header("idempotency-key", id);
+        }
+        let body = self.answer_to(request).await?;
+        let published: Published = serde_json::from_slice(&body).context("the node's answer is not understood")?;
+        published.position.context("the node has published it without keeping it: is it an older one?")
+    }
+
+    fn events_url(&self, tenant: &Tenant, topic: &Topic) -> anyhow::Result<Url> {
         let mut url = self.url.clone();
         let path = ["v1", "tenants", tenant.as_str(), "topics", topic.as_str(), "events"];
         // Escapes what a topic may contain and a path may not.
         url.path_segments_mut().ok().context("the node's address can't have a path")?.pop_if_empty().extend(path);
-        if keep.is_some() {
-            url.set_query(Some("durable=true"));
-        }
-        let mut request = client(&url)?.post(url).bearer_auth(self.key.expose());
-        if let Some(id) = keep.and_then(|keep| keep.id.as_deref()) {
-            request = request.header("idempotency-key", id);
-        }
-        let request = request.header("content-type", "application/json").body(envelope).timeout(TIMEOUT);
-        let response = request.send().await.with_context(|| format!("can't reach the node at {}", self.url))?;
+        Ok(url)
+    }
+
+    async fn answer_to(&self, request: RequestBuilder) -> anyhow::Result<Bytes> {
+        let request = request.bearer_auth(self.key.expose()).header("content-type", "application/json");
+        let response =
+            request.timeout(TIMEOUT).send().await.with_context(|| format!("can't reach the node at {}", self.url))?;
         let status = response.status();
         let body = response.bytes().await;
-        if !status.is_success() {
-            bail!("the node refused it: {}", refusal(status, &body.unwrap_or_default()));
+        if status.is_success() {
+            return body.context("the node's answer broke off");
         }
-        if keep.is_none() {
-            return Ok(None);
-        }
-        let published: Published = serde_json::from_slice(&body.context("the node's answer broke off")?)
-            .context("the node's answer is no JSON")?;
-        Ok(Some(published.position.context("the node has published it without keeping it: is it an older one?")?))
+        bail!("the node refused it: {}", refusal(status, &body.unwrap_or_default()));
     }
 }
 

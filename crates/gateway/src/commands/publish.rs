@@ -70,8 +70,12 @@ pub(crate) fn run(args: &PublishArgs, config: &Config) -> anyhow::Result<()> {
             }
             let url = node.unwrap_or_else(|| configured_url(config));
             let api = NodeApi::new(&url, api_key(args, config)?)?;
-            let keep = args.durable.then(|| keep(args));
-            block_on(api.publish(&tenant, &topic, event.envelope, keep.as_ref()))?
+            if args.durable {
+                Some(block_on(api.publish_durable(&tenant, &topic, event.envelope, args.id.as_deref()))?)
+            } else {
+                block_on(api.publish(&tenant, &topic, event.envelope))?;
+                None
+            }
         }
     };
     let at = position.map(|position| format!(" at {position}")).unwrap_or_default();

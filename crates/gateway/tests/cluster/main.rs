@@ -9,6 +9,7 @@ mod drain;
 mod durable_only;
 mod eviction;
 mod fan_out;
+mod gaps;
 mod outages;
 mod permissions;
 mod rotation;

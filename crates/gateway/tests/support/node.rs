@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use fanfare_protocol::Position;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use super::token::SECRET;
-use super::{Reply, free_port, request, until};
+use super::{Reply, free_port, position, request, until};
 
 /// The key of the HTTP API that may do everything.
 pub(crate) const API_KEY: &str = "key-of-the-tests";
@@ -94,9 +95,20 @@ impl Node {
 
     /// Publishes one JSON event over the HTTP API. `topic` stands in the path as it is.
     pub(crate) async fn publish(&self, tenant: &str, topic: &str, envelope: &str) -> Reply {
-        let path = format!("/v1/tenants/{tenant}/topics/{topic}/events");
+        self.post(&format!("/v1/tenants/{tenant}/topics/{topic}/events"), envelope).await
+    }
+
+    /// The same for a durable event, which must be taken. Returns its position.
+    pub(crate) async fn keep(&self, tenant: &str, topic: &str, envelope: &str) -> Position {
+        let path = format!("/v1/tenants/{tenant}/topics/{topic}/events?durable=true");
+        let reply = self.post(&path, envelope).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        position(&reply.json())
+    }
+
+    async fn post(&self, path: &str, body: &str) -> Reply {
         let bearer = format!("Bearer {API_KEY}");
-        request(self.admin, "POST", &path, &[("Authorization", &bearer)], envelope.as_bytes()).await
+        request(self.admin, "POST", path, &[("Authorization", &bearer)], body.as_bytes()).await
     }
 
     /// One value of `/metrics`, by its line's beginning: `fanfare_connections{tenant="acme"}`. 0 when it is not there.
