@@ -84,6 +84,14 @@ impl Recent {
         is_within.then(|| run.events.iter().skip(skipped))
     }
 
+    /// The event that was told at this position, if it is still here.
+    pub fn at(&self, topic: TopicId, position: Position) -> Option<&Kept> {
+        let run = self.runs.get(&topic)?;
+        let is_within = position.epoch == run.after.epoch && position.seq > run.after.seq;
+        let index = usize::try_from(position.seq.wrapping_sub(run.after.seq).wrapping_sub(1)).ok()?;
+        run.events.get(index).filter(|event| is_within && event.position == position)
+    }
+
     /// The topic is gone, or what follows doesn't continue it.
     pub fn forget(&mut self, topic: TopicId) {
         if let Some(run) = self.runs.remove(&topic) {
@@ -139,7 +147,7 @@ impl Run {
 }
 
 fn cost(event: &Kept) -> usize {
-    event.frame_bytes() + OVERHEAD_BYTES
+    event.bytes() + OVERHEAD_BYTES
 }
 
 /// Whether `next` is the place right after `position`.
@@ -185,6 +193,8 @@ mod tests {
         assert_eq!(kept_after(&mut recent, ONE, 3), None);
         assert_eq!(kept_after(&mut recent, ONE, 8), None);
         assert!(recent.after(ONE, Position { epoch: 6, seq: 5 }).is_none());
+        let seq_at = |recent: &Recent, seq| recent.at(ONE, at(seq)).map(|event| event.position.seq);
+        assert_eq!([4, 5, 7, 8].map(|seq| seq_at(&recent, seq)), [None, Some(5), Some(7), None]);
         recent.push(ONE, event(10));
         assert_eq!(kept_after(&mut recent, ONE, 7), None, "a hole begins a new run");
         assert_eq!(kept_after(&mut recent, ONE, 9), Some(vec![10]));

@@ -4,6 +4,7 @@
 mod arrived;
 mod histories;
 mod joining;
+mod reading;
 mod reads;
 mod recovery;
 
@@ -12,20 +13,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use fanfare_backplane::{Backplane, Inbox, Notice, ReadLimits, Tail};
+use fanfare_backplane::{Backplane, Inbox, Notice, ReadLimits};
 use fanfare_core::joins::Joins;
-use fanfare_core::sequence::{Told, Verdict};
+use fanfare_core::sequence::Told;
 use fanfare_core::topics::{ShardId, Topics};
 use fanfare_core::{Session, SessionId, TopicId};
-use fanfare_protocol::{EnvelopeError, Event, Patterns, Position, TopicKey, payload};
+use fanfare_protocol::{EnvelopeError, Event, Kept, Patterns, Position, TopicKey, payload};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use self::arrived::Arrived;
 use self::histories::Histories;
 pub use self::histories::checked;
-use self::reads::{Answer, Purpose, Reads, Wanted};
-use self::recovery::Backlog;
+use self::reads::{Answer, Reads};
 pub use self::recovery::{Allowance, Recovery};
 use crate::clock::Clock;
 use crate::connection_name::ConnectionNames;
@@ -45,9 +45,6 @@ const TICK: Duration = Duration::from_millis(250);
 
 /// Events of one topic in one read.
 const READ_EVENTS_MAX: usize = 1_000;
-
-/// What is known of a topic whose history can't be read.
-const UNKNOWN: Tail = Tail { position: Position::NONE, events: Vec::new(), more: false };
 
 /// What a connection tells the hub.
 #[derive(Debug)]
@@ -116,6 +113,8 @@ pub struct Hub {
     reading_back: HashSet<TopicId>,
     /// What clients that come back want of topics that are not known yet: the first read brings it along.
     wanted_since: HashMap<TopicId, Position>,
+    /// What was told where another event claims to stand, while the history is read.
+    doubts: HashMap<TopicId, Kept>,
     /// Answers that wait until all that was published before them has come.
     fenced: HashMap<u64, Vec<Answer>>,
     last_fence: u64,
@@ -146,6 +145,7 @@ impl Hub {
             told: Vec::new(),
             reading_back: HashSet::new(),
             wanted_since: HashMap::new(),
+            doubts: HashMap::new(),
             fenced: HashMap::new(),
             last_fence: 0,
             failed: Vec::new(),
@@ -193,6 +193,7 @@ impl Hub {
             for id in ids {
                 self.histories.forget(id);
                 self.wanted_since.remove(&id);
+                self.doubts.remove(&id);
             }
             self.around.backplane.unwant(&keys);
         }
@@ -233,6 +234,7 @@ impl Hub {
         self.fenced.clear();
         self.reading_back.clear();
         self.wanted_since.clear();
+        self.doubts.clear();
         self.failed.clear();
         self.reads.give_up();
         for mut join in self.joins.take_all() {
@@ -267,6 +269,7 @@ impl Hub {
             }
             None if position.is_none() => {}
             event => {
+                self.doubt(id, position, event.as_ref());
                 let verdict = self.histories.take(id, position, event, &mut self.told);
                 self.judged(id, verdict);
                 self.tell_all(id, received);
@@ -276,15 +279,6 @@ impl Hub {
 
     fn is_durable_only(&self, id: TopicId) -> bool {
         !self.config.durable_only.is_empty() && self.config.durable_only.matches(self.topics.key(id).topic())
-    }
-
-    /// Does what a sequence has found out.
-    fn judged(&mut self, id: TopicId, verdict: Verdict) {
-        self.around.metrics.positions_dropped(verdict.repeated, verdict.unfounded);
-        if verdict.ask.is_some() {
-            self.around.metrics.hole();
-            self.read(id);
-        }
     }
 
     fn tell_all(&mut self, id: TopicId, received: Instant) {
@@ -301,78 +295,6 @@ impl Hub {
             Told::Gap(_) => None,
         };
         self.arrived.add(id, told, except, received);
-    }
-
-    /// Asks for what the topic's sequence needs.
-    fn read(&mut self, id: TopicId) {
-        if let Some(ask) = self.histories.asks(id) {
-            let key = self.topics.key(id).clone();
-            let after = ask.after.or_else(|| self.wanted_since.remove(&id));
-            self.reads.want(Wanted { topic: id, key, after, purpose: Purpose::Sequence(ask.round) });
-        }
-    }
-
-    /// Where events were asked for, all that was published before they were read has to come first.
-    async fn answered(&mut self, answers: Vec<Answer>) {
-        let is_plain = |answer: &Answer| answer.wanted.after.is_none() || answer.result.is_err();
-        let (plain, fenced): (Vec<_>, Vec<_>) = answers.into_iter().partition(is_plain);
-        if !fenced.is_empty() && self.is_up {
-            self.last_fence += 1;
-            self.fenced.insert(self.last_fence, fenced);
-            self.around.backplane.fence(self.last_fence);
-        }
-        for answer in plain {
-            self.apply(answer).await;
-        }
-        self.hand_over().await;
-    }
-
-    async fn apply(&mut self, answer: Answer) {
-        let Answer { wanted: Wanted { topic: id, key, after, purpose }, result } = answer;
-        if purpose == Purpose::Recovery {
-            self.reading_back.remove(&id);
-        }
-        if self.topics.find(key.as_str()) != Some(id) {
-            return;
-        }
-        let tail = match result {
-            Ok(tail) => tail,
-            Err(error) => {
-                self.around.metrics.history_unreadable(&key, &error);
-                match purpose {
-                    Purpose::Recovery => return self.settle_unrecovered(id).await,
-                    // Ephemeral events need no history; of durable ones nothing can be proven.
-                    Purpose::Sequence(_) if error.is_lasting() => UNKNOWN,
-                    Purpose::Sequence(_) => {
-                        self.failed.push(id);
-                        return self.refuse_joins(id, &Outcome::unreadable()).await;
-                    }
-                }
-            }
-        };
-        let metrics = &self.around.metrics;
-        let invalid = |error: &_| metrics.event_invalid(&key, error);
-        let history = histories::check(tail, self.config.event_bytes_max, invalid);
-        match purpose {
-            Purpose::Sequence(round) => {
-                // Where the topic stood was not known: what was read after some position is for clients that come back.
-                let after = after.filter(|_| self.histories.at(id) == Position::NONE);
-                self.wanted_since.remove(&id);
-                let backlog = after.map(|after| Backlog::new(after, history.clone()));
-                let verdict = self.histories.fill(id, round, history, &mut self.told);
-                self.judged(id, verdict);
-                self.tell_all(id, Instant::now());
-                if let Some(backlog) = &backlog {
-                    self.histories.remember(id, backlog);
-                }
-                self.settle_joins(id, backlog.as_ref()).await;
-            }
-            Purpose::Recovery => {
-                let backlog = Backlog::new(after.unwrap_or(Position::NONE), history);
-                self.histories.remember(id, &backlog);
-                self.settle_joins(id, Some(&backlog)).await;
-            }
-        }
     }
 
     /// Hands what has arrived to the shards that have subscribers of it.

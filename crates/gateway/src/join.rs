@@ -156,7 +156,7 @@ impl Join {
     ) -> (Self, oneshot::Receiver<Joined>) {
         let (report, joined) = oneshot::channel();
         let room = session.outbox().bytes_max().saturating_sub(session.outbox().waiting_bytes());
-        let allowance = Allowance::new(room / 2);
+        let allowance = Allowance::new(session.codec(), room / 2);
         (Self { session, items, is_automatic, allowance, answer, report, given_up: Vec::new() }, joined)
     }
 

@@ -26,14 +26,24 @@ impl Kept {
         event.position.map(|position| Kept { position, codec: event.codec, envelope: event.envelope.clone() })
     }
 
-    /// What it takes in a frame, in bytes; about, when it has to be translated.
-    pub fn frame_bytes(&self) -> usize {
+    /// What it takes in memory, and in a frame of its own encoding at most, in bytes.
+    pub fn bytes(&self) -> usize {
         self.envelope.len() + AROUND_BYTES_MAX
+    }
+
+    /// What it takes in a frame at most, in bytes.
+    pub fn frame_bytes(&self, codec: Codec) -> usize {
+        self.envelope(codec).len() + AROUND_BYTES_MAX
+    }
+
+    /// Whether it is this envelope, byte for byte.
+    pub fn is(&self, event: &Event) -> bool {
+        self.codec == event.codec && self.envelope == event.envelope
     }
 
     /// `{"position":…,"event":…}`, as it stands in the `events` of a frame.
     pub fn encode(&self, codec: Codec) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.frame_bytes());
+        let mut out = Vec::with_capacity(self.bytes());
         match codec {
             Codec::Json => {
                 out.extend_from_slice(br#"{"position":"#);

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use fanfare_backplane::Tail;
-use fanfare_core::sequence::{Arrival, Ask, History, Sequence, Told, Verdict};
+use fanfare_core::sequence::{Arrival, Ask, Gap, History, Sequence, Told, Verdict};
 use fanfare_core::{Recent, TopicId};
 use fanfare_protocol::{EnvelopeError, Event, GapReason, Kept, Lost, Position};
 
@@ -154,6 +154,31 @@ impl Histories {
         let events = self.recent.after(topic, since)?;
         let entries: Vec<_> = events.map(|event| (event.position, Some(event.clone()))).collect();
         (entries.last().map_or(since, |(last, _)| *last) == at).then_some(entries)
+    }
+
+    /// What was told at the position that another event claims now.
+    pub(crate) fn contradicted(
+        &self,
+        topic: TopicId,
+        position: Option<Position>,
+        event: Option<&Event>,
+    ) -> Option<Kept> {
+        let told = self.recent.at(topic, position?)?;
+        (!told.is(event?)).then(|| told.clone())
+    }
+
+    /// The history has been read from before `told` on. If it has another event there, what was told was made up, and from
+    /// before it on nothing is proven.
+    pub(crate) fn resolve(&mut self, topic: TopicId, told: &Kept, history: &History<Event>) -> Option<Told<Event>> {
+        let stored = history.events.iter().find(|event| event.position == Some(told.position));
+        if stored.and_then(|stored| stored.event.as_ref()).is_some_and(|event| told.is(event)) {
+            return None;
+        }
+        let since = Position { seq: told.position.seq.saturating_sub(1), ..told.position };
+        let position = Some(self.at(topic));
+        let gap = Told::Gap(Gap { lost: Lost::All, reason: GapReason::Invalid, since: Some(since), position });
+        self.keep(topic, std::slice::from_ref(&gap));
+        Some(gap)
     }
 
     fn keep(&mut self, topic: TopicId, told: &[Told<Event>]) {

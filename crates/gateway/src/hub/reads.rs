@@ -1,5 +1,5 @@
 //! Reads of topics' histories that the hub has asked for: gathered into few commands, a few of them on their way at once.
-//! Bounded by what the hub asks for: two reads a topic at most, one for its sequence and one for who comes back.
+//! Bounded by what the hub asks for: three reads a topic at most, one for its sequence, one for who comes back, one for a doubt.
 
 use std::collections::VecDeque;
 
@@ -42,6 +42,8 @@ pub(crate) enum Purpose {
     Sequence(u32),
     /// Clients that come back.
     Recovery,
+    /// Two events have claimed the position that follows: which one is the topic's?
+    Doubt,
 }
 
 /// What became of a read.

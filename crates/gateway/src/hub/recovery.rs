@@ -2,7 +2,7 @@
 //! ones of the node or a read of the history, is the caller's business.
 
 use fanfare_core::sequence::{Arrival, History};
-use fanfare_protocol::{Event, GapReason, Kept, Position};
+use fanfare_protocol::{Codec, Event, GapReason, Kept, Position};
 
 /// The answer to a `since`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,7 @@ pub struct Recovery {
 /// How many bytes of events one answer may still hold. The first event fits always, or nobody would get on.
 #[derive(Clone, Copy, Debug)]
 pub struct Allowance {
+    codec: Codec,
     bytes: usize,
     is_untouched: bool,
 }
@@ -41,13 +42,13 @@ pub(crate) struct Backlog {
 }
 
 impl Allowance {
-    /// For a new answer.
-    pub fn new(bytes: usize) -> Self {
-        Self { bytes, is_untouched: true }
+    /// For a new answer in this encoding.
+    pub fn new(codec: Codec, bytes: usize) -> Self {
+        Self { codec, bytes, is_untouched: true }
     }
 
     fn admits(&mut self, event: &Kept) -> bool {
-        let bytes = event.frame_bytes();
+        let bytes = event.frame_bytes(self.codec);
         if bytes > self.bytes && !self.is_untouched {
             self.bytes = 0;
             return false;
@@ -66,11 +67,11 @@ impl Backlog {
         Self { after, entries, position: history.position, more: history.more }
     }
 
-    /// Whether all that is kept after `since`, up to the end of this, is here.
+    /// Whether all that is kept after `since`, up to the end of this, is here. What stands after an earlier position of
+    /// any epoch has what stands after a later one, as on one server epochs go up.
     pub(crate) fn covers(&self, since: Position) -> bool {
-        let is_within = since.epoch == self.after.epoch && since.seq >= self.after.seq;
-        let is_read = !self.more || self.entries.last().is_some_and(|(last, _)| has_reached(*last, since));
-        since == self.after || is_within && is_read
+        let is_read = !self.more || self.entries.last().is_some_and(|(last, _)| order(*last) >= order(since));
+        since == self.after || order(since) > order(self.after) && is_read
     }
 
     /// Whether what stands at `at` would be here.
@@ -108,7 +109,9 @@ impl Recovery {
             if recovery.end == at {
                 break;
             }
-            if has_reached(recovery.end, position) {
+            // Of a history whose epoch is the lower number all came later.
+            let is_older = since.epoch <= at.epoch && order(position) <= order(since);
+            if is_older || has_reached(recovery.end, position) {
                 continue;
             }
             if event.as_ref().is_some_and(|event| !allowance.admits(event)) {
@@ -153,6 +156,11 @@ impl Recovery {
     }
 }
 
+/// How positions of one server stand to each other.
+fn order(position: Position) -> (u64, u64) {
+    (position.epoch, position.seq)
+}
+
 /// Whether a topic that stands at `at` has had `position`, as far as one epoch tells.
 fn has_reached(at: Position, position: Position) -> bool {
     at.epoch == position.epoch && position.seq <= at.seq
@@ -174,7 +182,7 @@ mod tests {
     }
 
     fn recover(since: Position, to: Position, entries: &[Entry]) -> Recovery {
-        Recovery::assemble(since, to, entries.to_vec(), true, &mut Allowance::new(usize::MAX))
+        Recovery::assemble(since, to, entries.to_vec(), true, &mut Allowance::new(Codec::Json, usize::MAX))
     }
 
     fn seqs(recovery: &Recovery) -> Vec<u64> {
@@ -212,21 +220,28 @@ mod tests {
     }
 
     #[test]
+    fn who_was_in_an_older_epoch_gets_what_came_after_it_from_a_longer_list() {
+        let entries = [at(5, 8), at(6, 1), at(6, 2), at(7, 1)].map(entry);
+        let recovery = recover(at(6, 1), at(7, 1), &entries);
+        assert_eq!((seqs(&recovery), recovery.reason), (vec![2, 1], Some(GapReason::Epoch)));
+    }
+
+    #[test]
     fn what_does_not_fit_is_asked_for_from_the_last_event_on() {
         let entries: Vec<_> = (1..=4).map(|seq| entry(at(7, seq))).collect();
-        let one = entries[0].1.as_ref().unwrap().frame_bytes();
-        let mut allowance = Allowance::new(2 * one);
+        let one = entries[0].1.as_ref().unwrap().frame_bytes(Codec::Json);
+        let mut allowance = Allowance::new(Codec::Json, 2 * one);
         let recovery = Recovery::assemble(at(7, 0), at(7, 4), entries.clone(), true, &mut allowance);
         assert_eq!((seqs(&recovery), recovery.reason, recovery.end, recovery.more), (vec![1, 2], None, at(7, 2), true));
         let recovery = Recovery::assemble(at(7, 0), at(7, 4), entries.clone(), true, &mut allowance);
         assert_eq!((seqs(&recovery), recovery.more), (vec![], true), "another topic of the same answer");
-        let recovery = Recovery::assemble(at(7, 0), at(7, 4), entries, true, &mut Allowance::new(0));
+        let recovery = Recovery::assemble(at(7, 0), at(7, 4), entries, true, &mut Allowance::new(Codec::Json, 0));
         assert_eq!((seqs(&recovery), recovery.more), (vec![1], true), "one event always fits");
     }
 
     #[test]
     fn what_came_meanwhile_is_added() {
-        let allowance = &mut Allowance::new(usize::MAX);
+        let allowance = &mut Allowance::new(Codec::Json, usize::MAX);
         let mut recovery = recover(at(7, 2), at(7, 3), &[entry(at(7, 3))]);
         recovery.extend(at(7, 4), [entry(at(7, 4))], allowance);
         assert_eq!((seqs(&recovery), recovery.end, recovery.more), (vec![3, 4], at(7, 4), false));
@@ -248,6 +263,7 @@ mod tests {
             (at(7, 5), true, false),
             (at(7, 1), false, false),
             (at(6, 3), false, false),
+            (at(8, 1), true, false),
         ] {
             assert_eq!(
                 (backlog(false).covers(since), backlog(true).covers(since)),

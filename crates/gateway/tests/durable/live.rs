@@ -131,3 +131,17 @@ async fn durable_and_ephemeral_events_come_in_the_order_in_which_redis_took_them
     }
     assert_eq!(stage.node.metric(HOLES).await, 0.0);
 }
+
+#[tokio::test]
+async fn a_made_up_event_in_the_place_of_the_next_one_is_not_lost_in_silence() {
+    let (_stage, mut client, begin, mut backend) = stage().await;
+    // Nothing tells it from the real one before that comes.
+    backend.publish(&format!("@{} {}", after(begin, 1), numbered(666))).await;
+    expect_number(&mut client, 666).await;
+    backend.keep_number(1).await;
+    let gap = client.expect("gap").await;
+    assert_eq!((&gap["lost"], &gap["reason"]), (&json!("all"), &json!("invalid")), "{gap}");
+    assert_eq!((&gap["since"], &gap["position"]), (&json!(begin.to_string()), &json!(after(begin, 1).to_string())));
+    backend.keep_number(2).await;
+    expect_number(&mut client, 2).await;
+}
