@@ -57,6 +57,10 @@ chaos: ## The promise under faults: SEEDS worlds from seed FIRST on, a line for 
 	SEEDS=$(SEEDS) FIRST=$(FIRST) SEED=$(SEED) \
 		$(CARGO) test -p fanfare-gateway --locked --test promise the_promise_holds_whatever_fails -- --nocapture
 
+.PHONY: upgrade
+upgrade: ## Nodes of the commit BASE (the one before) replaced by this one's and back, under traffic
+	BASE="$(BASE)" scripts/upgrade
+
 .PHONY: bench
 bench: ## The load generator's scenarios, with the figures of one machine in loadtest/RESULTS.md
 	$(CARGO) build --release --locked --bin fanfare --bin fanfare-loadtest
