@@ -81,7 +81,12 @@ impl Recent {
         let run = self.runs.get(&topic)?;
         let is_within = after.epoch == run.after.epoch && (run.after.seq..=run.end().seq).contains(&after.seq);
         let skipped = usize::try_from(after.seq.wrapping_sub(run.after.seq)).ok()?;
-        is_within.then(|| run.events.iter().skip(skipped))
+        is_within.then(|| run.events.range(skipped..))
+    }
+
+    /// Whether what is kept of the topic ends at `at`.
+    pub fn ends_at(&self, topic: TopicId, at: Position) -> bool {
+        self.runs.get(&topic).is_some_and(|run| run.end() == at)
     }
 
     /// The event that was told at this position, if it is still here.

@@ -185,11 +185,10 @@ impl<E> Sequence<E> {
     /// If events were asked for, then everything that came on the channel before the history was read must have been handed
     /// to [`Sequence::take`] before: an event in the history that didn't come is then known to stand before all that did.
     pub fn fill(&mut self, round: u32, history: History<E>, told: &mut Vec<Told<E>>) -> Verdict {
-        if round != self.round {
+        if round != self.round || !matches!(self.stage, Stage::Reading(_)) {
             return Verdict::default();
         }
         let Stage::Reading(reading) = std::mem::replace(&mut self.stage, Stage::Live) else {
-            self.stage = Stage::Away;
             return Verdict::default();
         };
         match self.at {
@@ -222,7 +221,7 @@ impl<E> Sequence<E> {
             (!matches!(claim, Claim::Known | Claim::Unfounded)).then_some((position, claim))
         };
         let first = held.iter().enumerate().find_map(is_real);
-        if first.is_none() && is_unbroken {
+        if first.is_none() && is_unbroken && !past.is_unknown() {
             // Whoever claimed a position made it up. What the history has more than we do will come.
             return verdict.and(self.go_on(held, asked_with, told));
         }
@@ -247,6 +246,10 @@ impl<E> Sequence<E> {
             _ => past.end(at, told),
         };
         self.at = Some(at);
+        if at == Position::NONE {
+            // Nothing can be proven, so what comes is taken as it comes.
+            return verdict.and(self.go_on(held, asked_with, told));
+        }
         verdict.and(self.interleave(held, asked_with, past, told))
     }
 

@@ -104,6 +104,7 @@ impl Topics {
         let id = self.find(key.as_str())?;
         let topic = self.slot_mut(id);
         topic.confirmed = true;
+        topic.asked = true;
         Some((id, std::mem::take(&mut topic.owes_gap)))
     }
 

@@ -357,3 +357,30 @@ fn who_was_told_no_place_is_told_a_gap_as_soon_as_there_is_one() {
     let gap = Gap { lost: Lost::All, reason: GapReason::Backplane, since: None, position: Some(position) };
     assert_eq!(told, [Told::Gap(gap)]);
 }
+
+#[test]
+fn a_second_answer_to_the_same_question_changes_nothing() {
+    let mut sequence = Sequence::<Number>::default();
+    let ask = sequence.confirm();
+    let history = || History { position: Position { epoch: 1, seq: 7 }, events: Vec::new(), more: false };
+    sequence.fill(ask.round, history(), &mut Vec::new());
+    sequence.fill(ask.round, history(), &mut Vec::new());
+    assert!(sequence.is_live() && sequence.is_ready());
+}
+
+#[test]
+fn a_history_that_can_not_be_read_any_more_is_told_as_a_gap_and_what_follows_comes() {
+    let mut sequence = Sequence::<Number>::default();
+    let at = |epoch, seq| Position { epoch, seq };
+    let ask = sequence.confirm();
+    sequence.fill(ask.round, History { position: at(1, 7), events: Vec::new(), more: false }, &mut Vec::new());
+    let mut told = Vec::new();
+    let arrival = |position, event| Arrival { position: Some(position), event: Some(event), bytes: 1 };
+    let ask = sequence.take(arrival(at(9, 1), 1), 100, &mut told).ask.unwrap();
+    let unknown = History { position: Position::NONE, events: Vec::new(), more: false };
+    sequence.fill(ask.round, unknown, &mut told);
+    sequence.take(arrival(at(9, 2), 2), 100, &mut told);
+    let since = Some(at(1, 7));
+    let gap = Gap { lost: Lost::All, reason: GapReason::Backplane, since, position: None };
+    assert_eq!(told, [Told::Gap(gap), Told::Event(1), Told::Event(2)]);
+}

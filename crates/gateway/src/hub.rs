@@ -114,7 +114,7 @@ pub struct Hub {
     /// What clients that come back want of topics that are not known yet: the first read brings it along.
     wanted_since: HashMap<TopicId, Position>,
     /// What was told where another event claims to stand, while the history is read.
-    doubts: HashMap<TopicId, Kept>,
+    doubts: HashMap<TopicId, Vec<Kept>>,
     /// Answers that wait until all that was published before them has come.
     fenced: HashMap<u64, Vec<Answer>>,
     last_fence: u64,
@@ -194,6 +194,7 @@ impl Hub {
                 self.histories.forget(id);
                 self.wanted_since.remove(&id);
                 self.doubts.remove(&id);
+                self.reading_back.remove(&id);
             }
             self.around.backplane.unwant(&keys);
         }

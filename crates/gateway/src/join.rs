@@ -131,6 +131,11 @@ impl Outcome {
         Self::Refused(ErrorCode::Unavailable, "the backplane is away: try again later".to_owned())
     }
 
+    /// Refused because the backplane doesn't deliver the topic.
+    pub fn refused_by_backplane() -> Self {
+        Self::Refused(ErrorCode::Unavailable, "the backplane refuses this topic".to_owned())
+    }
+
     /// Refused because where the topic stands can't be found out.
     pub fn unreadable() -> Self {
         Self::Refused(ErrorCode::Unavailable, "the topic's history can't be read: try again later".to_owned())

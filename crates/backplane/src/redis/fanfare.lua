@@ -305,7 +305,7 @@ local function append(key, topic, now, maxlen, ttl_ms, envelope)
   end
   if id:byte(-1) == 48 and id:byte(-2) == 45 then
     -- Somebody else has put older entries in the stream's place, and <epoch>-* begins with 0, which no event has.
-    redis.call('XDEL', key, id)
+    redis.pcall('XDEL', key, id)
     return nil
   end
   if is_short then

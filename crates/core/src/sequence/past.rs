@@ -39,6 +39,11 @@ impl<E> Past<E> {
         Self { events: history.events.into(), position: history.position, has_more, is_unbroken }
     }
 
+    /// Whether the history could not be read.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.position == Position::NONE && self.events.is_empty()
+    }
+
     /// Drops every claim to a position that is followed, on the channel, by an event that stands before it: who publishes
     /// durable events does it in order. Returns what is left, and how many of those came before the read was asked for.
     pub(super) fn sift(

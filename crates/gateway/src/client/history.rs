@@ -8,7 +8,7 @@ use fanfare_protocol::{ErrorCode, Event, Kept, ServerFrame, Tenant, Topic, Topic
 use futures_util::FutureExt;
 
 use super::{Busy, Client, Done};
-use crate::hub;
+use crate::hub::{self, Allowance};
 use crate::node::Node;
 
 /// Events on one page at most.
@@ -63,20 +63,32 @@ impl Client {
     }
 }
 
-/// Events that are not valid are left out and counted: there is nothing of them to show.
+/// Events that are not valid are left out and counted: there is nothing of them to show. The newest come first onto the
+/// page, as far as it has room in the client's encoding.
 fn encode(node: &Node, session: &Session, (id, topic): (Option<i64>, &str), key: &TopicKey, page: Page) -> Vec<u8> {
     let codec = session.codec();
-    let events =
-        page.events.into_iter().filter_map(|stored| match hub::checked(stored.envelope, node.config.event_bytes_max) {
+    let room = session.outbox().bytes_max().saturating_sub(session.outbox().waiting_bytes());
+    let mut allowance = Allowance::new(codec, room / 2);
+    let Page { events, mut more } = page;
+    let mut shown = Vec::with_capacity(events.len());
+    for stored in events.into_iter().rev() {
+        let event = match hub::checked(stored.envelope, node.config.event_bytes_max) {
             Ok(event) => Kept::new(&Event { position: Some(stored.position), ..event }),
             Err(error) => {
                 node.metrics.event_invalid(key, &error);
                 None
             }
-        });
-    let events: Vec<_> = events.map(|event| event.encode(codec)).collect();
-    let mut answer = ServerFrame::History { id, topic, more: page.more }.encode(codec);
-    assemble::add_field(codec, &mut answer, "events", &assemble::list(codec, events));
+        };
+        let Some(event) = event else { continue };
+        if !allowance.admits(&event) {
+            more = true;
+            break;
+        }
+        shown.push(event.encode(codec));
+    }
+    shown.reverse();
+    let mut answer = ServerFrame::History { id, topic, more }.encode(codec);
+    assemble::add_field(codec, &mut answer, "events", &assemble::list(codec, shown));
     answer
 }
 

@@ -145,15 +145,17 @@ impl Histories {
     /// Brings a recovery up to where the topic stands now.
     pub(crate) fn extend(&mut self, topic: TopicId, recovery: &mut Recovery, allowance: &mut Allowance) {
         let at = self.at(topic);
-        let entries = self.newest(topic, recovery.end, at).unwrap_or_default();
+        let entries = self.newest(topic, recovery.end, at).into_iter().flatten();
         recovery.extend(at, entries, allowance);
     }
 
-    /// The events from `since` to `at`, if the node still has all of them.
-    fn newest(&mut self, topic: TopicId, since: Position, at: Position) -> Option<Vec<Entry>> {
-        let events = self.recent.after(topic, since)?;
-        let entries: Vec<_> = events.map(|event| (event.position, Some(event.clone()))).collect();
-        (entries.last().map_or(since, |(last, _)| *last) == at).then_some(entries)
+    /// The events from `since` to `at`, if the node still has all of them. One by one, since who asks may take only a few of
+    /// hundreds of thousands.
+    fn newest(&mut self, topic: TopicId, since: Position, at: Position) -> Option<impl Iterator<Item = Entry>> {
+        if !self.recent.ends_at(topic, at) {
+            return None;
+        }
+        Some(self.recent.after(topic, since)?.map(|event| (event.position, Some(event.clone()))))
     }
 
     /// What was told at the position that another event claims now.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fanfare_core::TopicId;
 use fanfare_core::topics::Entered;
-use fanfare_protocol::{ErrorCode, GapReason, Position};
+use fanfare_protocol::{GapReason, Position};
 use tokio::sync::oneshot;
 
 use super::reads::{Purpose, Wanted};
@@ -22,8 +22,15 @@ impl Hub {
         for item in &mut join.items {
             let Some(key) = item.key_if_wanted() else { continue };
             let (id, entered) = match (item.is_new, self.topics.find(key.as_str())) {
-                // Subscribed while the topic is refused: nothing comes, and there is no saying where it stands.
-                (false, None) => continue,
+                (false, Some(id)) if self.topics.is_refused(id) => {
+                    item.outcome = Outcome::refused_by_backplane();
+                    continue;
+                }
+                // Nobody is counted in it, so nobody is subscribed.
+                (false, None) => {
+                    item.outcome = Outcome::unavailable();
+                    continue;
+                }
                 (false, Some(id)) => (id, Entered::Confirmed),
                 (true, _) => self.topics.enter(&key, shard),
             };
@@ -165,8 +172,7 @@ impl Hub {
         self.topics.refuse(id);
         // Whoever is subscribed, from before an outage or by the node itself, gets nothing from now on.
         self.tell_gap(vec![id]).await;
-        let why = Outcome::Refused(ErrorCode::Unavailable, "the backplane refuses this topic".to_owned());
-        self.refuse_joins(id, &why).await;
+        self.refuse_joins(id, &Outcome::refused_by_backplane()).await;
     }
 }
 

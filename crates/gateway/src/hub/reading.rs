@@ -13,6 +13,9 @@ use super::recovery::Backlog;
 use super::{Hub, histories};
 use crate::join::Outcome;
 
+/// Doubts about one topic that wait for the same read; who makes up more of them gets one gap for all.
+const DOUBTS_MAX: usize = 64;
+
 /// What is known of a topic whose history can't be read.
 const UNKNOWN: Tail = Tail { position: Position::NONE, events: Vec::new(), more: false };
 
@@ -30,7 +33,11 @@ impl Hub {
     pub(super) fn doubt(&mut self, id: TopicId, position: Option<Position>, event: Option<&Event>) {
         let Some(told) = self.histories.contradicted(id, position, event) else { return };
         let after = Position { seq: told.position.seq.saturating_sub(1), ..told.position };
-        if self.doubts.insert(id, told).is_none() {
+        let doubts = self.doubts.entry(id).or_default();
+        if doubts.len() < DOUBTS_MAX {
+            doubts.push(told);
+        }
+        if doubts.len() == 1 {
             let key = self.topics.key(id).clone();
             self.reads.want(Wanted { topic: id, key, after: Some(after), purpose: Purpose::Doubt });
         }
@@ -73,10 +80,12 @@ impl Hub {
             Err(error) => {
                 self.around.metrics.history_unreadable(&key, &error);
                 match purpose {
-                    Purpose::Recovery => return self.settle_unrecovered(id).await,
+                    Purpose::Recovery if error.is_lasting() => return self.settle_unrecovered(id).await,
+                    Purpose::Recovery => return self.refuse_joins(id, &Outcome::unreadable()).await,
                     // What is not found out counts as unproven.
                     Purpose::Doubt => UNKNOWN,
                     // Ephemeral events need no history; of durable ones nothing can be proven.
+                    Purpose::Sequence(round) if self.histories.asks(id).is_none_or(|ask| ask.round != round) => return,
                     Purpose::Sequence(_) if error.is_lasting() => UNKNOWN,
                     Purpose::Sequence(_) => {
                         self.failed.push(id);
@@ -103,9 +112,10 @@ impl Hub {
                 self.settle_joins(id, backlog.as_ref()).await;
             }
             Purpose::Doubt => {
-                let Some(told) = self.doubts.remove(&id) else { return };
-                let gap = self.histories.resolve(id, &told, &history);
-                self.told.extend(gap);
+                for told in self.doubts.remove(&id).unwrap_or_default() {
+                    let gap = self.histories.resolve(id, &told, &history);
+                    self.told.extend(gap);
+                }
                 self.tell_all(id, Instant::now());
             }
             Purpose::Recovery => {

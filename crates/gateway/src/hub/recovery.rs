@@ -47,7 +47,8 @@ impl Allowance {
         Self { codec, bytes, is_untouched: true }
     }
 
-    fn admits(&mut self, event: &Kept) -> bool {
+    /// Whether this event fits, too.
+    pub fn admits(&mut self, event: &Kept) -> bool {
         let bytes = event.frame_bytes(self.codec);
         if bytes > self.bytes && !self.is_untouched {
             self.bytes = 0;
@@ -130,6 +131,11 @@ impl Recovery {
             recovery.end = at;
         }
         recovery.more = recovery.end != at;
+        if recovery.more && recovery.events.is_empty() && recovery.reason.is_some() {
+            // Asking on from where the client is would bring the same again: what it lacks is told, and no more.
+            recovery.more = false;
+            recovery.end = at;
+        }
         recovery
     }
 
