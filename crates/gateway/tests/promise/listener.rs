@@ -118,6 +118,9 @@ impl Listener {
             subscribed: Vec::new(),
             is_reading: true,
         };
+        if welcome["op"] == "disconnect" {
+            return;
+        }
         if welcome["op"] != "welcome" {
             session.note_fault("tenant", &format!("not welcomed: {welcome}"));
             return;

@@ -109,6 +109,11 @@ impl Tale {
     }
 
     #[track_caller]
+    fn breaks_all(self, rules: &[Rule]) {
+        assert_eq!(self.wrong().into_iter().map(|(rule, _)| rule).collect::<Vec<_>>(), rules);
+    }
+
+    #[track_caller]
     fn breaks(self, rule: Rule, number: Number) {
         assert_eq!(self.wrong(), [(rule, Some(number))]);
     }
@@ -194,6 +199,15 @@ fn events_twice_or_out_of_order_are_caught() {
     Tale::begun().ephemeral().ephemeral().event(1).event(1).event(2).breaks(Rule::Once, 1);
     Tale::begun().ephemeral().durable(1).event_at(2, at(1)).event(1).breaks(Rule::InOrder, 1);
     Tale::begun().durable(1).durable(2).event_at(2, at(2)).event_at(1, at(1)).breaks(Rule::InOrder, 1);
+}
+
+#[test]
+fn an_ephemeral_event_may_come_again_in_another_subscription_and_a_durable_one_may_not() {
+    let again = Told::Subscribed { position: at(0), recovery: None };
+    let tale = Tale::begun().ephemeral().ephemeral().event(1).event(2).told(Told::Away).told(again);
+    tale.event(1).event(2).holds();
+    let tale = Tale::begun().durable(1).durable(2).harmed().gap_all("expired", None, Some(at(1))).event_at(2, at(2));
+    tale.told(Told::Away).recovered(2, &[], 2).event_at(1, at(1)).breaks_all(&[Rule::Protocol, Rule::InOrder]);
 }
 
 #[test]

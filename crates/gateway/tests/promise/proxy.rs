@@ -63,24 +63,27 @@ impl ChaosProxy {
 
 async fn accept(listener: TcpListener, port: u16, rule: watch::Receiver<Rule>) {
     let mut connections = JoinSet::new();
+    let mut number = 0;
     while let Ok((node, _)) = listener.accept().await {
         let rule = rule.clone();
         if rule.borrow().mode != Mode::Refuse {
-            connections.spawn(connect(node, port, rule));
+            connections.spawn(connect(node, port, number % 3, rule));
+            number += 1;
         }
         while connections.try_join_next().is_some() {}
     }
 }
 
-async fn connect(node: TcpStream, port: u16, mut rule: watch::Receiver<Rule>) {
+/// Connections are not equally slow, so that what is read overtakes what is published, and the other way round.
+async fn connect(node: TcpStream, port: u16, slowness: u32, mut rule: watch::Receiver<Rule>) {
     let born = rule.borrow().generation;
     let Ok(redis) = TcpStream::connect(("127.0.0.1", port)).await else { return };
     let _ = (node.set_nodelay(true), redis.set_nodelay(true));
     let ((from_node, to_node), (from_redis, to_redis)) = (node.into_split(), redis.into_split());
     // The first to end ends both.
     tokio::select! {
-        () = forward(from_node, to_redis, Direction::ToRedis, rule.clone()) => {}
-        () = forward(from_redis, to_node, Direction::ToNode, rule.clone()) => {}
+        () = forward(from_node, to_redis, (Direction::ToRedis, slowness), rule.clone()) => {}
+        () = forward(from_redis, to_node, (Direction::ToNode, slowness), rule.clone()) => {}
         _ = rule.wait_for(|rule| rule.generation > born) => {}
     }
 }
@@ -88,7 +91,7 @@ async fn connect(node: TcpStream, port: u16, mut rule: watch::Receiver<Rule>) {
 async fn forward(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    direction: Direction,
+    (direction, slowness): (Direction, u32),
     rule: watch::Receiver<Rule>,
 ) {
     let mut buffer = [0; 16 * 1024];
@@ -102,7 +105,7 @@ async fn forward(
             continue;
         }
         if let Mode::Delay(milliseconds) = mode {
-            tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+            tokio::time::sleep(slowness * Duration::from_millis(milliseconds)).await;
         }
         if to.write_all(&buffer[..count]).await.is_err() {
             return;

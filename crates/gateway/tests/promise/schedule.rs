@@ -60,7 +60,7 @@ pub(crate) enum Keeps {
 pub(crate) enum Mode {
     /// Forwards.
     Pass,
-    /// Forwards everything so many milliseconds later.
+    /// Forwards everything later: by no time, by so many milliseconds, or by twice as many, depending on the connection.
     Delay(u64),
     /// Ends all connections and takes no new ones.
     Refuse,
@@ -136,8 +136,26 @@ impl Plan {
             plan.add_fault(now, is_harmless, &mut random);
             now += random.within(30, 800);
         }
+        for _ in 0..random.within(4, 12) {
+            plan.add_unrest(random.within(300, now), &mut random);
+        }
         plan.actions.sort_by_key(|(at, _)| *at);
         plan
+    }
+
+    /// What is no fault, and what costs nothing: clients come and go, and somebody meddles with channels and streams.
+    fn add_unrest(&mut self, now: u64, random: &mut Random) {
+        let client = random.index(self.clients);
+        let durable = [0, 1, 2, 3, 4, 7, 8][random.index(7)];
+        self.actions.push(match random.within(0, 9) {
+            0 | 1 => (now, Action::XaddOnly(durable)),
+            2 | 3 => (now, Action::Forge(durable)),
+            4 => (now, Action::Close(client)),
+            5 => (now, Action::Reset(client)),
+            6 => (now, Action::Resubscribe(client)),
+            7 => (now, Action::AskAgain(client)),
+            _ => (now, Action::NewClient),
+        });
     }
 
     fn add_fault(&mut self, now: u64, is_harmless: bool, random: &mut Random) {
@@ -145,8 +163,9 @@ impl Plan {
         let client = random.index(self.clients);
         let topic = random.index(TOPICS.len());
         let later = now + if random.percent(15) { random.within(1_500, 3_500) } else { random.within(100, 1_500) };
+        let clients = self.clients;
         let mut at = |at: u64, action: Action| self.actions.push((at, action));
-        match random.within(0, if is_harmless { 20 } else { 28 }) {
+        match random.within(0, if is_harmless { 14 } else { 22 }) {
             0 => {
                 at(now, Action::KillNode(node));
                 at(later, Action::StartNode(node));
@@ -180,31 +199,26 @@ impl Plan {
             }
             9 => at(now, Action::Cut(node)),
             10 => {
+                // A topic that all clients of the tenant are on.
+                let client = client - usize::from(client % 4 == 3);
                 at(now, Action::StopReading(client));
-                // All clients of a tenant are subscribed to it.
-                at(now + 50, Action::Burst(4));
+                at(now + 50, Action::Burst(0));
+                // Others leave in the middle of it and have much to catch up.
+                at(now + 150, Action::Reset((client + 1) % clients));
+                at(now + 250, Action::Close((client + 2) % clients));
                 at(later + 500, Action::ReadOn(client));
             }
-            11 => at(now, Action::Close(client)),
-            12 => at(now, Action::Reset(client)),
-            13 => at(now, Action::Resubscribe(client)),
-            14 => at(now, Action::AskAgain(client)),
-            15 => at(now, Action::FlushFunctions),
-            16 => {
-                at(now, Action::XaddOnly(topic));
-                at(now + 10, Action::Forge(topic));
-            }
-            17 => at(now, Action::ResetAll),
-            18 => at(now, Action::NewClient),
-            19 => {
+            11 => at(now, Action::FlushFunctions),
+            12 => at(now, Action::ResetAll),
+            13 => {
                 at(now, Action::DrainNode(node));
                 at(later, Action::StartNode(node));
             }
-            20 => at(now, Action::DeleteStream(topic)),
-            21 => at(now, Action::DeleteHistory(topic)),
-            22 => at(now, Action::ExpireHistory(topic)),
-            23 => at(now, Action::Trim(topic)),
-            24 => {
+            14 => at(now, Action::DeleteStream(topic)),
+            15 => at(now, Action::DeleteHistory(topic)),
+            16 => at(now, Action::ExpireHistory(topic)),
+            17 => at(now, Action::Trim(topic)),
+            18 => {
                 at(now, Action::KillRedis);
                 at(later, Action::StartRedisEmpty);
             }

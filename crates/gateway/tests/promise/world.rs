@@ -105,7 +105,7 @@ impl World {
         let mut outcome = self.settle().await;
         outcome.wrong.splice(0..0, wrong);
         if !outcome.wrong.is_empty() || std::env::var_os("KEEP").is_some() {
-            self.keep_evidence(directory, &outcome);
+            self.keep_evidence(directory, &outcome).await;
         }
         outcome
     }
@@ -400,13 +400,17 @@ impl World {
         Outcome::of(&self.topics, &self.clients, &self.faults.lock())
     }
 
-    fn keep_evidence(&self, directory: &Path, outcome: &Outcome) {
+    async fn keep_evidence(&self, directory: &Path, outcome: &Outcome) {
         let write = |name: &str, text: &str| fs::write(directory.join(name), text).expect("a file of evidence");
+        let _ = fs::remove_dir_all(directory);
         fs::create_dir_all(directory).expect("a directory for the evidence");
         write("plan.txt", &self.plan.to_string());
         write("wrong.txt", &outcome.wrong.join("\n\n"));
         for node in self.dead.iter().chain(self.nodes.iter().filter_map(|place| place.node.as_ref())) {
             write(&format!("node-{}.log", node.clients.port()), &node.log());
+        }
+        for node in self.nodes.iter().filter_map(|place| place.node.as_ref()) {
+            write(&format!("node-{}.metrics", node.clients.port()), &node.get("/metrics").await.body);
         }
         let _ = fs::copy(self.redis.directory().join("redis.log"), directory.join("redis.log"));
         for Topic { key, log, .. } in &self.topics {
