@@ -33,6 +33,9 @@ pub enum Notice {
         /// The server's words, such as `NOPERM …`.
         error: String,
     },
+    /// The subscription of these topics is interrupted from here on, and that of no other: each gets another
+    /// [`Notice::Confirmed`] or `Refused`. Only a cluster, where a topic's slot is one primary's among others, tells this.
+    Lost(Vec<TopicKey>),
     /// The connection is lost: what is published from here on may be missed.
     Down {
         /// Why.
@@ -50,7 +53,7 @@ impl Notice {
     pub(crate) fn cost_bytes(&self) -> usize {
         let own = match self {
             Notice::Message { topic, payload, .. } => topic.len() + payload.len(),
-            Notice::Confirmed(topics) => topics.len() * Notice::CONFIRMED_TOPIC_BYTES,
+            Notice::Confirmed(topics) | Notice::Lost(topics) => topics.len() * Notice::CONFIRMED_TOPIC_BYTES,
             Notice::Refused { topic, error } => topic.as_str().len() + error.len(),
             Notice::Down { error } => error.len(),
             Notice::Up { .. } | Notice::Fence(_) => 0,

@@ -1,7 +1,6 @@
 //! The backplane over a Redis server: two connections, each with a supervisor of its own, so that publishing goes on
-//! while a full inbox holds the subscription connection back; and a small pool that reads histories.
-//!
-//! It deliberately doesn't know Cluster: such an address is refused with a clear message.
+//! while a full inbox holds the subscription connection back; and a small pool that reads histories. Of a cluster, each
+//! primary gets as many.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -13,6 +12,7 @@
 //! | `publisher` | the connection that publishes, and its supervisor |
 //! | `probe` | proof that what is published comes back |
 //! | `sentinel` | which server is the primary |
+//! | `cluster` | the backplane over a Redis Cluster |
 //! | `connect` | from an address to a connection that is fit for use |
 //! | `connect_error` | why there is none, and what to do about it |
 //! | `socket` | TCP, TLS and Unix sockets |
@@ -25,6 +25,7 @@
 //! | `secret` | a text that is never printed |
 
 mod backoff;
+mod cluster;
 mod config;
 mod connect;
 mod connect_error;
@@ -49,11 +50,13 @@ use fanfare_protocol::{Position, TopicKey};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use self::cluster::Cluster;
 pub use self::config::{ClientCertificate, RedisConfig, RedisFunctions, RedisScripting};
 pub use self::functions::{FunctionLibrary, FunctionLibraryError};
 use self::probe::{Deliveries, Prover};
 use self::publisher::Publisher;
 use self::reader::Reader;
+use self::server::Address;
 pub use self::server::{RedisServer, RedisUrlError};
 use self::subscriber::{Subscriber, Wanted};
 use crate::backplane::PublishError;
@@ -65,12 +68,19 @@ use crate::state::State;
 /// One node's connections to Redis.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
-    tasks: Arc<Tasks>,
+    config: Arc<RedisConfig>,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Server(Arc<Server>),
+    Cluster(Arc<Cluster>),
 }
 
 /// Ends the supervisors, and with them the connections, when the last clone of the node is dropped.
 #[derive(Debug)]
-struct Tasks {
+struct Server {
     config: Arc<RedisConfig>,
     wanted: Arc<Wanted>,
     publisher: Arc<Publisher>,
@@ -84,35 +94,44 @@ impl Node {
     pub(crate) fn start(config: RedisConfig) -> (Node, Inbox) {
         let config = Arc::new(config);
         let (inbox, receiver) = Inbox::new(InboxLimits { bytes_max: config.inbox_bytes_max });
-        let (state_sender, state) = watch::channel(State::Connecting { error: None });
-        let wanted = Arc::new(Wanted::default());
-        let publisher = Arc::new(Publisher::new(Arc::clone(&config)));
-        let deliveries = Arc::<Deliveries>::default();
-        let prover = Prover::new(Arc::clone(&config), Arc::clone(&publisher), Arc::clone(&deliveries));
-        let subscriber = Subscriber::new(Arc::clone(&config), Arc::clone(&wanted), inbox.clone(), state_sender, prover);
-        let supervisors =
-            [tokio::spawn(subscriber.supervise()), tokio::spawn(publisher::supervise(Arc::clone(&publisher)))];
-        (Node { tasks: Arc::new(Tasks { config, wanted, publisher, inbox, state, deliveries, supervisors }) }, receiver)
+        let kind = match &config.server.address {
+            Address::Cluster(_) => Kind::Cluster(Arc::new(Cluster::start(Arc::clone(&config), inbox))),
+            _ => Kind::Server(Arc::new(Server::start(Arc::clone(&config), inbox))),
+        };
+        (Node { config, kind }, receiver)
     }
 
     pub(crate) fn config(&self) -> &RedisConfig {
-        &self.tasks.config
+        &self.config
     }
 
     pub(crate) fn want(&self, topics: &[TopicKey]) {
-        self.tasks.wanted.want(topics, &self.tasks.inbox);
+        match &self.kind {
+            Kind::Server(server) => server.wanted.want(topics, &server.inbox),
+            Kind::Cluster(cluster) => cluster.want(topics),
+        }
     }
 
     pub(crate) fn unwant(&self, topics: &[TopicKey]) {
-        self.tasks.wanted.unwant(topics, &self.tasks.inbox);
+        match &self.kind {
+            Kind::Server(server) => server.wanted.unwant(topics, &server.inbox),
+            Kind::Cluster(cluster) => cluster.unwant(topics),
+        }
     }
 
     pub(crate) fn fence(&self, number: u64) {
-        self.tasks.wanted.fence(number);
+        match &self.kind {
+            Kind::Server(server) => server.wanted.fence(number),
+            Kind::Cluster(cluster) => cluster.fence(number),
+        }
     }
 
     pub(crate) async fn publish(&self, topic: &TopicKey, payload: &[u8]) -> Result<(), PublishError> {
-        self.tasks.publisher.publish(topic, payload).await
+        match &self.kind {
+            Kind::Server(server) => server.publisher.publish(topic, payload).await,
+            // Boxed, here and below: what only a cluster needs would take room in every caller's future.
+            Kind::Cluster(cluster) => Box::pin(cluster.publish(topic, payload)).await,
+        }
     }
 
     pub(crate) async fn publish_durable(
@@ -121,11 +140,17 @@ impl Node {
         envelope: &[u8],
         keep: &Keep,
     ) -> Result<Position, PublishError> {
-        self.tasks.publisher.publish_durable(topic, envelope, keep).await
+        match &self.kind {
+            Kind::Server(server) => server.publisher.publish_durable(topic, envelope, keep).await,
+            Kind::Cluster(cluster) => Box::pin(cluster.publish_durable(topic, envelope, keep)).await,
+        }
     }
 
     pub(crate) async fn read(&self, reads: &[Read], limits: ReadLimits) -> Vec<Result<Tail, ReadError>> {
-        self.reader().read(reads, limits).await
+        match &self.kind {
+            Kind::Server(server) => server.reader().read(reads, limits).await,
+            Kind::Cluster(cluster) => Box::pin(cluster.read(reads, limits)).await,
+        }
     }
 
     pub(crate) async fn history(
@@ -134,27 +159,53 @@ impl Node {
         before: Option<Position>,
         limits: ReadLimits,
     ) -> Result<Page, ReadError> {
-        self.reader().history(topic, before, limits).await
-    }
-
-    fn reader(&self) -> Reader<'_> {
-        Reader::new(&self.tasks.config, &self.tasks.publisher)
+        match &self.kind {
+            Kind::Server(server) => server.reader().history(topic, before, limits).await,
+            Kind::Cluster(cluster) => Box::pin(cluster.history(topic, before, limits)).await,
+        }
     }
 
     pub(crate) fn can_publish(&self) -> bool {
-        self.tasks.publisher.is_connected()
+        match &self.kind {
+            Kind::Server(server) => server.publisher.is_connected(),
+            Kind::Cluster(cluster) => cluster.can_publish(),
+        }
     }
 
     pub(crate) fn delivery(&self) -> Option<Delivery> {
-        self.tasks.deliveries.last()
+        match &self.kind {
+            Kind::Server(server) => server.deliveries.last(),
+            Kind::Cluster(cluster) => cluster.delivery(),
+        }
     }
 
     pub(crate) fn state(&self) -> watch::Receiver<State> {
-        self.tasks.state.clone()
+        match &self.kind {
+            Kind::Server(server) => server.state.clone(),
+            Kind::Cluster(cluster) => cluster.state(),
+        }
     }
 }
 
-impl Drop for Tasks {
+impl Server {
+    fn start(config: Arc<RedisConfig>, inbox: InboxSender) -> Server {
+        let (state_sender, state) = watch::channel(State::Connecting { error: None });
+        let wanted = Arc::new(Wanted::default());
+        let publisher = Arc::new(Publisher::new(Arc::clone(&config)));
+        let deliveries = Arc::<Deliveries>::default();
+        let prover = Prover::new(Arc::clone(&config), Arc::clone(&publisher), Arc::clone(&deliveries));
+        let subscriber = Subscriber::new(Arc::clone(&config), Arc::clone(&wanted), inbox.clone(), state_sender, prover);
+        let supervisors =
+            [tokio::spawn(subscriber.supervise()), tokio::spawn(publisher::supervise(Arc::clone(&publisher)))];
+        Server { config, wanted, publisher, inbox, state, deliveries, supervisors }
+    }
+
+    fn reader(&self) -> Reader<'_> {
+        Reader::new(&self.config, &self.publisher)
+    }
+}
+
+impl Drop for Server {
     fn drop(&mut self) {
         for supervisor in &self.supervisors {
             supervisor.abort();

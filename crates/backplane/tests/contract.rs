@@ -1,8 +1,11 @@
-//! What every backplane must do, told as stories that run on each of them: memory, and a real Redis.
+//! What every backplane must do, told as stories that run on each of them: memory, a real Redis and a
+//! real Redis Cluster.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +14,7 @@ use fanfare_backplane::{
 };
 use fanfare_protocol::{Position, TopicKey};
 
+use support::cluster::ClusterProcess;
 use support::node::{Node, Told, config, message, topic};
 use support::redis_server::RedisProcess;
 
@@ -19,16 +23,26 @@ struct World {
     /// A place that all nodes of the story are made from; it wants nothing.
     origin: Node,
     server: Option<RedisProcess>,
+    cluster: Option<Arc<ClusterProcess>>,
 }
 
 impl World {
     fn memory() -> World {
-        World { origin: Node::new(Backplane::memory(InboxLimits::default())), server: None }
+        World { origin: Node::new(Backplane::memory(InboxLimits::default())), server: None, cluster: None }
     }
 
     fn redis() -> World {
         let server = RedisProcess::start();
-        World { origin: Node::new(Backplane::redis(config(&server.url()))), server: Some(server) }
+        World { origin: Node::new(Backplane::redis(config(&server.url()))), server: Some(server), cluster: None }
+    }
+
+    /// One cluster for all stories that run at the same time, each with a prefix of its own.
+    fn cluster() -> World {
+        static STORIES: AtomicUsize = AtomicUsize::new(0);
+        let cluster = ClusterProcess::shared();
+        let mut config = config(&cluster.url());
+        config.prefix = Prefix::parse(&format!("story-{}", STORIES.fetch_add(1, Ordering::Relaxed))).unwrap();
+        World { origin: Node::new(Backplane::redis(config)), server: None, cluster: Some(cluster) }
     }
 
     /// Where functions are forbidden.
@@ -36,7 +50,7 @@ impl World {
         let server = RedisProcess::start_with(&["--rename-command", "FCALL", "", "--rename-command", "FUNCTION", ""]);
         let mut config = config(&server.url());
         config.scripting = RedisScripting::Eval;
-        World { origin: Node::new(Backplane::redis(config)), server: Some(server) }
+        World { origin: Node::new(Backplane::redis(config)), server: Some(server), cluster: None }
     }
 
     /// A node that has been told that its connection stands, and can publish.
@@ -44,6 +58,10 @@ impl World {
         let mut node = Node::new(self.origin.backplane.node());
         assert_eq!(node.next().await, Told::Up(true));
         node.publish_when_possible(&topic("nobody:channel:warm-up"), "{}").await;
+        if self.cluster.is_some() {
+            // Each primary is connected to by itself.
+            node.until_state(State::is_up).await;
+        }
         node
     }
 }
@@ -59,6 +77,9 @@ macro_rules! stories {
         }
         mod redis_with_scripts {
             $(#[tokio::test] async fn $story() { super::$story(super::World::redis_with_scripts()).await; })*
+        }
+        mod cluster {
+            $(#[tokio::test] async fn $story() { super::$story(super::World::cluster()).await; })*
         }
     };
 }

@@ -233,7 +233,7 @@ async fn servers_that_this_version_cant_use_are_named() {
 
     let cluster = RedisProcess::start_with(&["--cluster-enabled", "yes"]);
     let error = error_of(config(&cluster.url())).await;
-    assert!(error.contains("it is a node of a Redis Cluster, which this version does not support yet"), "{error}");
+    assert!(error.contains("it is a node of a Redis Cluster: write redis+cluster://host:port,host:port"), "{error}");
 
     let primary = RedisProcess::start();
     let replica = RedisProcess::start_with(&["--replicaof", "127.0.0.1", &primary.port().to_string()]);

@@ -5,14 +5,15 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use fanfare_backplane::{Backplane, ClientCertificate, RedisConfig, State};
+use fanfare_backplane::{Backplane, ClientCertificate, Read, ReadLimits, RedisConfig, State};
+use fanfare_protocol::Position;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd,
 };
 use tempfile::TempDir;
 
 use support::node::{Node, Told, config, message, topic};
-use support::redis_server::{RedisProcess, free_port};
+use support::redis_server::{RedisProcess, free_port, wait_until};
 use support::sentinel::{NAME, SentinelProcess};
 
 /// A certificate authority and what it has signed, as files.
@@ -53,9 +54,15 @@ impl Authority {
 
     /// A server with this certificate that wants one of clients, too.
     fn server(&self, certificate: &ClientCertificate) -> (RedisProcess, String) {
+        let (server, port) = self.server_with(certificate, &[]);
+        (server, format!("rediss://localhost:{port}"))
+    }
+
+    /// The same with more arguments, and its TLS port.
+    fn server_with(&self, certificate: &ClientCertificate, arguments: &[&str]) -> (RedisProcess, u16) {
         let port = free_port();
         let text = |path: &Path| path.to_str().unwrap().to_owned();
-        let server = RedisProcess::start_with(&[
+        let own = [
             "--tls-port",
             &port.to_string(),
             "--tls-cert-file",
@@ -66,8 +73,8 @@ impl Authority {
             &text(&self.ca_file()),
             "--tls-auth-clients",
             "yes",
-        ]);
-        (server, format!("rediss://localhost:{port}"))
+        ];
+        (RedisProcess::start_with(&[&own[..], arguments].concat()), port)
     }
 
     fn trusting(&self, url: &str, certificate: Option<&ClientCertificate>) -> RedisConfig {
@@ -93,6 +100,30 @@ async fn a_client_certificate_of_the_right_authority_is_let_in() {
     node.until_state(State::is_up).await;
     node.publish_when_possible(&orders, "in private").await;
     assert_eq!(node.next().await, message(&orders, "in private"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_speaks_tls_on_all_connections() {
+    let authority = Authority::new();
+    let bus = free_port().to_string();
+    let arguments = ["--cluster-enabled", "yes", "--tls-cluster", "yes", "--cluster-port", &bus];
+    // It doesn't know its own address, so it is the one that it was reached by.
+    let (server, port) = authority.server_with(&authority.sign("localhost", |_| {}), &arguments);
+    assert_eq!(server.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]), "OK");
+    wait_until("it works", || server.command(&["CLUSTER", "INFO"]).contains("cluster_state:ok"));
+    let client = authority.sign("node-1", |_| {});
+    let url = format!("rediss+cluster://localhost:{port}");
+    let mut node = Node::new(Backplane::redis(authority.trusting(&url, Some(&client))));
+    let orders = topic("acme:channel:orders");
+    node.want(std::slice::from_ref(&orders)).await;
+    node.until_state(State::is_up).await;
+    node.publish_when_possible(&orders, "in private").await;
+    assert_eq!(node.next().await, message(&orders, "in private"));
+    let limits = ReadLimits { events_max: 1, bytes_max: 1 };
+    let tail = node.backplane.read(&[Read { topic: orders, after: None }], limits).await.remove(0).unwrap();
+    assert_ne!(tail.position, Position::NONE);
+    let error = error_of(authority.trusting(&url, None)).await;
+    assert!(error.contains("does it want a client certificate"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

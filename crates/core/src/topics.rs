@@ -35,6 +35,15 @@ struct Topic {
     idle_since: Option<Millis>,
 }
 
+impl Topic {
+    fn lose(&mut self) {
+        // Only a confirmed subscription had anything to lose; a subscriber of an unconfirmed one that was told it is
+        // subscribed has been noted by `owe_gap`.
+        self.owes_gap |= self.confirmed;
+        self.confirmed = false;
+    }
+}
+
 /// How a subscriber found its topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entered {
@@ -120,12 +129,12 @@ impl Topics {
 
     /// The backplane delivers nothing from here on.
     pub fn lose_all(&mut self) {
-        for topic in self.slots.iter_mut().flatten() {
-            // Only a confirmed subscription had anything to lose; a subscriber of an unconfirmed one that was told it
-            // is subscribed has been noted by `owe_gap`.
-            topic.owes_gap |= topic.confirmed;
-            topic.confirmed = false;
-        }
+        self.slots.iter_mut().flatten().for_each(Topic::lose);
+    }
+
+    /// The backplane doesn't deliver this topic until it confirms it again.
+    pub fn lose(&mut self, id: TopicId) {
+        self.slot_mut(id).lose();
     }
 
     /// A subscriber was told that it is subscribed although the topic is not confirmed.
@@ -229,6 +238,19 @@ mod tests {
         assert_eq!(topics.expire(Millis(14_000), 5_000), [(id, key("a"))]);
         assert!(topics.is_empty());
         assert_eq!(topics.find("acme:channel:a"), None);
+    }
+
+    #[test]
+    fn a_topic_that_is_lost_alone_leaves_the_others_as_they_are() {
+        let mut topics = Topics::default();
+        let [(moved, _), (stays, _)] = ["moved", "stays"].map(|name| topics.enter(&key(name), SHARD));
+        topics.confirm(&key("moved"));
+        topics.confirm(&key("stays"));
+        topics.lose(moved);
+        assert_eq!(topics.enter(&key("moved"), SHARD), (moved, Entered::Waiting));
+        assert_eq!(topics.enter(&key("stays"), SHARD), (stays, Entered::Confirmed));
+        assert_eq!(topics.confirm(&key("moved")), Some((moved, true)));
+        assert_eq!(topics.confirm(&key("stays")), Some((stays, false)));
     }
 
     #[test]

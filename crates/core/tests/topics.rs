@@ -84,6 +84,7 @@ proptest! {
                 Step::Confirm { name } => {
                     let expected = model.get_mut(&name).map(|known| {
                         known.is_confirmed = true;
+                        known.is_asked = true;
                         (known.id, std::mem::take(&mut known.owes_gap))
                     });
                     prop_assert_eq!(topics.confirm(&key(name)), expected);

@@ -218,6 +218,13 @@ impl Hub {
             Notice::Message { .. } => {}
             Notice::Up { .. } => self.is_up = true,
             Notice::Down { .. } => self.lose_all().await,
+            // Who waits for one of them waits for its next confirmation.
+            Notice::Lost(keys) => {
+                for id in keys.iter().filter_map(|key| self.topics.find(key.as_str())).collect::<Vec<_>>() {
+                    self.topics.lose(id);
+                    self.histories.lose(id);
+                }
+            }
             Notice::Confirmed(keys) => self.confirmed(&keys).await,
             Notice::Refused { topic, error } => self.refused(topic.as_str(), &error).await,
             Notice::Fence(number) => {

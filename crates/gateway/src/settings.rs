@@ -46,7 +46,7 @@ pub struct Settings {
     /// PEM private key of the certificate; read again when it changes
     #[arg(long, value_name = "FILE", help_heading = "Addresses")]
     pub tls_key_file: Option<String>,
-    /// What connects the nodes: memory:// (one node by itself), redis://, rediss:// (TLS), unix://, or redis+sentinel:// with host:port,host:port/name
+    /// What connects the nodes: memory:// (one node by itself), redis://, rediss:// (TLS), unix://, redis+sentinel:// with host:port,host:port/name, or redis+cluster:// with host:port,host:port
     #[arg(long, default_value = "memory://", value_name = "URL", help_heading = "Backplane")]
     pub backplane: Secret,
     /// First part of every key and channel in Redis
@@ -82,6 +82,9 @@ pub struct Settings {
     /// How often each connection to Redis is asked for a sign of life and for its server's role
     #[arg(long, default_value = "1000", value_name = "MS", help_heading = "Backplane")]
     pub redis_ping_interval_ms: u64,
+    /// For redis+cluster://: how often its nodes are asked who serves which slot, though nothing hints at a change
+    #[arg(long, default_value = "5000", value_name = "MS", help_heading = "Backplane")]
+    pub redis_slots_interval_ms: u64,
     /// How often it is proved that what is published on Redis comes back to this node; 0 is never
     #[arg(long, default_value = "1000", value_name = "MS", help_heading = "Backplane")]
     pub redis_probe_interval_ms: u64,

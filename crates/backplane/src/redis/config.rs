@@ -34,6 +34,9 @@ pub struct RedisConfig {
     /// A subscription connection is given up only when it was silent for this long while an answer was due: one that
     /// has much to deliver lives, and so does one that a full inbox holds back.
     pub response_timeout: Duration,
+    /// For `redis+cluster://`: how often its nodes are asked who serves which slot, though nothing hints at a change.
+    /// Default: 5 s.
+    pub slots_interval: Duration,
     /// How often each connection is asked for a sign of life and for its server's role. Default: 1 s.
     pub ping_interval: Duration,
     /// How often it is proved that a message published on Redis comes back. None: never, and a subscription is believed
@@ -92,6 +95,7 @@ impl RedisConfig {
             node_id: None,
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_secs(2),
+            slots_interval: Duration::from_secs(5),
             ping_interval: Duration::from_secs(1),
             probe_interval: Some(Duration::from_secs(1)),
             retry_min: Duration::from_millis(50),

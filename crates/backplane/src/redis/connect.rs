@@ -33,7 +33,7 @@ pub(super) struct Link {
 pub(super) type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What a server says about itself, see <https://redis.io/docs/latest/commands/hello/>.
-type Hello = HashMap<String, Value>;
+pub(super) type Hello = HashMap<String, Value>;
 
 /// Why a connection ends whose server has become a replica.
 pub(super) const DEMOTED: &str =
@@ -49,7 +49,8 @@ pub(super) async fn open(
     let opening = async {
         let password = read_password(config).await?;
         let endpoint = match &config.server.address {
-            Address::Fixed(endpoint) => endpoint.clone(),
+            Address::Fixed(endpoint) | Address::Primary(endpoint) | Address::Member(endpoint) => endpoint.clone(),
+            Address::Cluster(_) => return Err(Cause::Cluster),
             Address::Sentinel(sentinels) => sentinel::locate(config, sentinels).await?,
         };
         let opening = async {
@@ -59,7 +60,7 @@ pub(super) async fn open(
             let handshake = log_in(config.server.login(password.as_ref()), password.as_ref(), socket, options);
             let (connection, driver, hello) =
                 timeout(limit, handshake).await.unwrap_or(Err(Cause::AnswerTimeout { limit }))?;
-            check_server(&hello)?;
+            check_server(&config.server.address, &hello)?;
             Ok((connection, driver))
         };
         let opened = opening.await.map_err(|cause| explain(config, &endpoint, &line, cause));
@@ -72,7 +73,7 @@ pub(super) async fn open(
 /// Adds what only the whole picture tells.
 fn explain(config: &RedisConfig, endpoint: &Endpoint, line: &Line, cause: Cause) -> Cause {
     match (&config.server.address, cause.over(endpoint, line)) {
-        (Address::Fixed(_), cause) => cause,
+        (Address::Fixed(_) | Address::Cluster(_) | Address::Primary(_) | Address::Member(_), cause) => cause,
         (Address::Sentinel(_), cause) => {
             let cause = if matches!(cause, Cause::Replica) { Cause::Demoted } else { cause };
             Cause::Primary { endpoint: endpoint.authority(), cause: Box::new(cause) }
@@ -123,7 +124,12 @@ async fn hello(connection: &mut MultiplexedConnection) -> RedisResult<Hello> {
 
 /// Asks for a sign of life. True when the server has become a replica since it was connected to.
 pub(super) async fn is_replica(connection: &mut MultiplexedConnection) -> RedisResult<bool> {
-    Ok(matches!(text(&hello(connection).await?, "role"), "replica" | "slave"))
+    Ok(is_replicas(&hello(connection).await?))
+}
+
+/// Did a replica say this?
+pub(super) fn is_replicas(hello: &Hello) -> bool {
+    matches!(text(hello, "role"), "replica" | "slave")
 }
 
 /// What kind of server it is: `standalone`, `cluster`, `sentinel`.
@@ -140,13 +146,17 @@ fn text<'a>(hello: &'a Hello, field: &str) -> &'a str {
 }
 
 /// Is the server one that this version can use?
-fn check_server(hello: &Hello) -> Result<(), Cause> {
+pub(super) fn check_server(address: &Address, hello: &Hello) -> Result<(), Cause> {
+    let is_of_cluster = matches!(address, Address::Primary(_) | Address::Member(_));
     let version = text(hello, "version");
     let major: u32 = version.split('.').next().and_then(|major| major.parse().ok()).ok_or(Cause::NotRedis)?;
     match (mode(hello), text(hello, "role")) {
         ("sentinel", _) => Err(Cause::Sentinel),
         _ if major < MAJOR_VERSION_MIN => Err(Cause::TooOld { version: version.to_owned() }),
-        ("cluster", _) => Err(Cause::Cluster),
+        ("cluster", _) if !is_of_cluster => Err(Cause::Cluster),
+        ("cluster", "replica" | "slave") if matches!(address, Address::Primary(_)) => Err(Cause::NoPrimary),
+        ("cluster", _) => Ok(()),
+        _ if is_of_cluster => Err(Cause::NotCluster),
         (_, "replica" | "slave") => Err(Cause::Replica),
         _ => Ok(()),
     }

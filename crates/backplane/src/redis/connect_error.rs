@@ -57,8 +57,16 @@ pub(super) enum Cause {
     NotPermitted(String),
     #[error("version {version} is too old: Redis 7 or newer, or Valkey, is needed")]
     TooOld { version: String },
-    #[error("it is a node of a Redis Cluster, which this version does not support yet: use a single server")]
+    #[error("it is a node of a Redis Cluster: write redis+cluster://host:port,host:port")]
     Cluster,
+    #[error("it is no node of a Redis Cluster: use redis:// for a single server")]
+    NotCluster,
+    #[error("it is a replica: a failover is under way, or this node does not know of it yet")]
+    NoPrimary,
+    #[error("no node of the cluster answers; are their addresses right? {}", list(.0))]
+    NoMember(Vec<(String, Cause)>),
+    #[error("it knows of no slot that is served: make the cluster with `redis-cli --cluster create`")]
+    NoSlots,
     #[error(
         "it is a Sentinel: write redis+sentinel://host:port,host:port/name, or use the address of the server itself"
     )]

@@ -23,9 +23,9 @@ use crate::backplane::PublishError;
 use crate::delivery::Delivery;
 
 /// So many probes in a row don't come back until the connection is given up.
-const LOST_MAX: u32 = 2;
+pub(super) const LOST_MAX: u32 = 2;
 
-const UNDELIVERED: &str = "what is published does not come back to this node's subscription, although both of its connections \
+pub(super) const UNDELIVERED: &str = "what is published does not come back to this node's subscription, although both of its connections \
                            answer: do they lead to one server (a failover, a load balancer or a proxy over several)?";
 
 /// Proves delivery on one pub/sub connection after the other.
@@ -250,11 +250,11 @@ impl Deliveries {
     }
 
     /// From now on a proof is due, unless one was due already.
-    fn waits(&self) {
+    pub(super) fn waits(&self) {
         self.0.lock().waiting_since.get_or_insert_with(Instant::now);
     }
 
-    fn came(&self, sent: Instant, came: Instant) {
+    pub(super) fn came(&self, sent: Instant, came: Instant) {
         *self.0.lock() = Figures { last: Some((came.saturating_duration_since(sent), came)), waiting_since: None };
     }
 }
@@ -311,7 +311,7 @@ impl Proof {
         self.changed.notified().await;
     }
 
-    fn set(&self, verdict: Verdict) {
+    pub(super) fn set(&self, verdict: Verdict) {
         let mut present = self.verdict.lock();
         if *present != verdict {
             *present = verdict;

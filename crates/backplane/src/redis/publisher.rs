@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use deadpool_redis::Pool;
 use fanfare_protocol::{Position, TopicKey};
 use parking_lot::Mutex;
-use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Cmd};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
@@ -24,6 +24,7 @@ use super::server::Endpoint;
 use super::{eviction, reader, sentinel};
 use crate::backplane::PublishError;
 use crate::history::{Keep, MAXLEN_DEFAULT, TTL_DEFAULT};
+use crate::keyspace::Prefix;
 
 /// Publishes without an answer at the same time. More wait, within their own `response_timeout`.
 const PUBLISHES_MAX: usize = 1_024;
@@ -118,22 +119,7 @@ impl Publisher {
     ) -> Result<Position, PublishError> {
         let offer = self.offer().ok_or(PublishError::Unavailable)?;
         let mut connection = offer.connection.clone();
-        let prefix = &self.config.prefix;
-        // All keys are declared: a slot that migrates then answers TRYAGAIN instead of half a publish.
-        let mut keys = vec![prefix.channel(topic), prefix.head(topic)];
-        keys.extend(keep.id.as_ref().map(|id| prefix.id(topic, id)));
-        let mut command = self.library.command("fanfare_publish", &keys);
-        command.arg(envelope);
-        // The library's own defaults are left out: it is faster without.
-        if keep.maxlen != MAXLEN_DEFAULT {
-            command.arg("maxlen").arg(keep.maxlen);
-        }
-        if keep.ttl != TTL_DEFAULT {
-            command.arg("ttl_ms").arg(u64::try_from(keep.ttl.as_millis()).unwrap_or(u64::MAX));
-        }
-        if let Some(id) = &keep.id {
-            command.arg("id").arg(&**id);
-        }
+        let command = durable(&self.library, &self.config.prefix, topic, envelope, keep);
         let calling = self.library.call::<String>(&mut connection, &command);
         match timeout(self.config.response_timeout, calling).await {
             Err(_) => Err(PublishError::Timeout),
@@ -177,6 +163,26 @@ pub(super) fn leave_demoted(line: &Line, error: &str) {
     if error.starts_with("READONLY") {
         line.fail("the server has become a replica");
     }
+}
+
+/// The command of a durable publish.
+pub(super) fn durable(library: &Library, prefix: &Prefix, topic: &TopicKey, envelope: &[u8], keep: &Keep) -> Cmd {
+    // All keys are declared: a slot that migrates then answers TRYAGAIN instead of half a publish.
+    let mut keys = vec![prefix.channel(topic), prefix.head(topic)];
+    keys.extend(keep.id.as_ref().map(|id| prefix.id(topic, id)));
+    let mut command = library.command("fanfare_publish", &keys);
+    command.arg(envelope);
+    // The library's own defaults are left out: it is faster without.
+    if keep.maxlen != MAXLEN_DEFAULT {
+        command.arg("maxlen").arg(keep.maxlen);
+    }
+    if keep.ttl != TTL_DEFAULT {
+        command.arg("ttl_ms").arg(u64::try_from(keep.ttl.as_millis()).unwrap_or(u64::MAX));
+    }
+    if let Some(id) = &keep.id {
+        command.arg("id").arg(&**id);
+    }
+    command
 }
 
 /// Never ends; dropping it closes the connection.

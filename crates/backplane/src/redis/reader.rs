@@ -232,7 +232,7 @@ fn batches(reads: &[Read], limits: ReadLimits) -> impl Iterator<Item = &[Read]> 
     })
 }
 
-fn tail(answer: Value) -> Result<Tail, ReadError> {
+pub(super) fn tail(answer: Value) -> Result<Tail, ReadError> {
     let answer = match answer {
         Value::Array(answer) => answer,
         // Why this one topic can't be read.
@@ -248,7 +248,7 @@ fn tail(answer: Value) -> Result<Tail, ReadError> {
 }
 
 /// `id, envelope, id, envelope, …`
-fn events(mut answer: std::vec::IntoIter<Value>) -> Result<Vec<Stored>, ReadError> {
+pub(super) fn events(mut answer: std::vec::IntoIter<Value>) -> Result<Vec<Stored>, ReadError> {
     let mut events = Vec::with_capacity(answer.len() / 2);
     while let Some(id) = answer.next() {
         let position = parse(text(&id))?;
@@ -262,22 +262,22 @@ fn parse(position: Option<&str>) -> Result<Position, ReadError> {
     position.and_then(|text| text.parse().ok()).ok_or_else(not_ours)
 }
 
-fn text(value: &Value) -> Option<&str> {
+pub(super) fn text(value: &Value) -> Option<&str> {
     match value {
         Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
         _ => None,
     }
 }
 
-fn text_of(position: Option<Position>) -> String {
+pub(super) fn text_of(position: Option<Position>) -> String {
     position.map_or_else(String::new, |position| position.to_string())
 }
 
-fn not_ours() -> ReadError {
+pub(super) fn not_ours() -> ReadError {
     ReadError::Refused(NOT_OURS.to_owned())
 }
 
-fn not_connected(error: &PoolError, line: &Line) -> ReadError {
+pub(super) fn not_connected(error: &PoolError, line: &Line) -> ReadError {
     match error {
         PoolError::Timeout(_) => ReadError::Timeout,
         PoolError::Backend(error) if error.is_timeout() => ReadError::Timeout,

@@ -27,10 +27,16 @@ pub(super) enum Address {
     Fixed(Endpoint),
     /// The Sentinels know.
     Sentinel(Sentinels),
+    /// Some nodes of a cluster, at least one, which know all others.
+    Cluster(Vec<Endpoint>),
+    /// A primary of a cluster.
+    Primary(Endpoint),
+    /// A node of a cluster, whichever role it has.
+    Member(Endpoint),
 }
 
 /// What a socket connects to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Endpoint {
     Tcp { host: String, port: u16 },
     Tls { host: String, port: u16 },
@@ -56,20 +62,17 @@ pub enum RedisUrlError {
     )]
     NotAUrl(#[from] url::ParseError),
     /// A URL of something else.
-    #[error("`{scheme}://` is no Redis: use redis://, rediss:// (TLS), redis+sentinel:// or unix://")]
+    #[error("`{scheme}://` is no Redis: use redis://, rediss:// (TLS), redis+sentinel://, redis+cluster:// or unix://")]
     UnknownScheme {
         /// What stands before the `:`.
         scheme: String,
     },
-    /// A kind of Redis that this version can't use.
+    /// A cluster has one database, and nodes are all that stands in its URL.
     #[error(
-        "`{scheme}://` is not supported by this version yet: use redis:// or rediss:// with the address of one server, \
-         or redis+sentinel://"
+        "what follows the nodes is nothing that a cluster has: it has one database only; write \
+         redis+cluster://host:port,host:port"
     )]
-    NotSupportedYet {
-        /// What stands before the `://`.
-        scheme: String,
-    },
+    ClusterPath,
     /// No host, or one that can only be listened on.
     #[error("the URL names no host to connect to: write redis://host[:port]")]
     NoHost,
@@ -96,15 +99,15 @@ pub enum RedisUrlError {
 impl RedisServer {
     /// Takes `redis://[user:password@]host[:port][/database]`, the same with `rediss://` for TLS, `unix:///path`, or
     /// `redis+sentinel://[user:password@]host[:port],host[:port]/name[/database]` (`rediss+sentinel://` for TLS to both
-    /// Sentinels and servers), where user and password are for the server.
+    /// Sentinels and servers), where user and password are for the server, or
+    /// `redis+cluster://[user:password@]host[:port],host[:port]` (`rediss+cluster://` for TLS) with some nodes of a cluster.
     pub fn parse(text: &str) -> Result<RedisServer, RedisUrlError> {
         // Before the parser, to which a list of hosts is a bad port.
         match text.split_once("://") {
             Some(("redis+sentinel", rest)) => return parse_sentinel(rest, false),
             Some(("rediss+sentinel", rest)) => return parse_sentinel(rest, true),
-            Some((scheme @ ("redis+cluster" | "rediss+cluster"), _)) => {
-                return Err(RedisUrlError::NotSupportedYet { scheme: scheme.to_owned() });
-            }
+            Some(("redis+cluster", rest)) => return parse_cluster(rest, false),
+            Some(("rediss+cluster", rest)) => return parse_cluster(rest, true),
             _ => {}
         }
         let url = Url::parse(text)?;
@@ -164,6 +167,30 @@ impl Endpoint {
     }
 }
 
+/// Takes what follows `redis+cluster://`.
+fn parse_cluster(rest: &str, is_tls: bool) -> Result<RedisServer, RedisUrlError> {
+    if rest.contains(['?', '#']) {
+        return Err(RedisUrlError::Options);
+    }
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    if !["", "0"].contains(&path.trim_end_matches('/')) {
+        return Err(RedisUrlError::ClusterPath);
+    }
+    let (login, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let address = Address::Cluster(endpoints(hosts, PORT_DEFAULT, is_tls)?);
+    let (username, password) = credentials(Url::parse(&format!("redis://{login}@localhost"))?)?;
+    Ok(RedisServer { address, username, password, database: 0 })
+}
+
+/// `host[:port],host[:port]`
+fn endpoints(hosts: &str, port_default: u16, is_tls: bool) -> Result<Vec<Endpoint>, RedisUrlError> {
+    let endpoints = hosts.split(',').map(|host| {
+        let url = Url::parse(&format!("redis://{host}"))?;
+        Ok(Endpoint::new(host_of(&url)?, url.port().unwrap_or(port_default), is_tls))
+    });
+    endpoints.collect()
+}
+
 /// Takes what follows `redis+sentinel://`.
 fn parse_sentinel(rest: &str, is_tls: bool) -> Result<RedisServer, RedisUrlError> {
     if rest.contains(['?', '#']) {
@@ -171,11 +198,7 @@ fn parse_sentinel(rest: &str, is_tls: bool) -> Result<RedisServer, RedisUrlError
     }
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let (login, hosts) = authority.rsplit_once('@').map_or(("", authority), |(login, hosts)| (login, hosts));
-    let endpoints = hosts.split(',').map(|host| {
-        let url = Url::parse(&format!("redis://{host}"))?;
-        Ok(Endpoint::new(host_of(&url)?, url.port().unwrap_or(SENTINEL_PORT_DEFAULT), is_tls))
-    });
-    let endpoints = endpoints.collect::<Result<Vec<_>, RedisUrlError>>()?;
+    let endpoints = endpoints(hosts, SENTINEL_PORT_DEFAULT, is_tls)?;
     let (name, database) = path.trim_end_matches('/').split_once('/').unwrap_or((path.trim_end_matches('/'), ""));
     // What Sentinel itself allows in a name.
     if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)) {
@@ -211,7 +234,14 @@ impl fmt::Display for RedisServer {
     /// The URL without user and password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.address {
-            Address::Fixed(endpoint) => write!(f, "{endpoint}")?,
+            Address::Fixed(endpoint) | Address::Primary(endpoint) | Address::Member(endpoint) => {
+                write!(f, "{endpoint}")?;
+            }
+            Address::Cluster(nodes) => {
+                let scheme = if nodes.iter().any(Endpoint::is_tls) { "rediss" } else { "redis" };
+                let authorities: Vec<_> = nodes.iter().map(Endpoint::authority).collect();
+                write!(f, "{scheme}+cluster://{}", authorities.join(","))?;
+            }
             Address::Sentinel(sentinels) => write!(f, "{sentinels}")?,
         }
         if self.database == 0 { Ok(()) } else { write!(f, "/{}", self.database) }
@@ -330,8 +360,19 @@ mod tests {
     }
 
     #[test]
-    fn says_that_cluster_is_not_there_yet() {
-        let error = refused("redis+cluster://a:1,b:2");
-        assert!(error.to_string().contains("not supported by this version yet"), "{error}");
+    fn takes_a_list_of_nodes_of_a_cluster() {
+        assert_eq!(shown("redis+cluster://a:7000,b,[::1]:1"), "redis+cluster://a:7000,b:6379,[::1]:1");
+        assert_eq!(shown("rediss+cluster://a/"), "rediss+cluster://a:6379");
+        assert_eq!(shown("redis+cluster://a/0"), "redis+cluster://a:6379");
+        let server = RedisServer::parse("redis+cluster://node:p%40ss@a:1,b:2").unwrap();
+        assert_eq!(server.username.as_deref(), Some("node"));
+        assert_eq!(server.password.as_ref().map(Secret::reveal), Some("p@ss"));
+        assert!(!format!("{server} {server:?}").contains("p@ss"));
+        for url in ["redis+cluster://a:1/3", "redis+cluster://a:1/main"] {
+            assert_eq!(refused(url), RedisUrlError::ClusterPath, "{url}");
+        }
+        assert_eq!(refused("redis+cluster://a:1?x=1"), RedisUrlError::Options);
+        assert_eq!(refused("redis+cluster://a:1,,b:2"), RedisUrlError::NoHost);
+        assert!(!format!("{:?}", refused("redis+cluster://:hunter2@a:b")).contains("hunter2"));
     }
 }

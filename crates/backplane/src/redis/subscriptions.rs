@@ -188,6 +188,34 @@ impl Subscriptions {
         true
     }
 
+    /// Redis has ended a subscription by itself, because the slot is another primary's now. True if it stood; it is not sent
+    /// again before it is wanted again.
+    pub(super) fn taken(&mut self, topic: &str) -> bool {
+        match self.topics.get_mut(topic) {
+            Some(entry) if entry.stage == Stage::In => {
+                entry.stage = Stage::Out;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Does Redis deliver the topic, or may it still?
+    pub(super) fn holds(&self, topic: &TopicKey) -> bool {
+        self.topics.get(topic).is_some_and(|entry| matches!(entry.stage, Stage::Joining | Stage::In | Stage::Leaving))
+    }
+
+    /// Is the topic wanted?
+    pub(super) fn wants(&self, topic: &TopicKey) -> bool {
+        self.topics.get(topic).is_some_and(|entry| entry.is_wanted)
+    }
+
+    /// The topics that are wanted and confirmed.
+    pub(super) fn delivered(&self) -> Vec<TopicKey> {
+        let is_delivered = |entry: &Entry| entry.is_wanted && entry.stage == Stage::In;
+        self.topics.iter().filter(|(_, entry)| is_delivered(entry)).map(|(topic, _)| topic.clone()).collect()
+    }
+
     /// Redis has refused a subscription as a whole. Returns the topic if that settles it; the topics of a longer
     /// command are tried one by one.
     pub(super) fn refused(&mut self, topics: Vec<TopicKey>) -> Option<TopicKey> {

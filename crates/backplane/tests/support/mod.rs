@@ -2,6 +2,7 @@
 //! `redis-cli`, so the tests of other crates can include it by its path.
 #![allow(dead_code, reason = "each suite uses a part of it")]
 
+pub(crate) mod cluster;
 pub(crate) mod fake_server;
 pub(crate) mod node;
 pub(crate) mod redis_server;

@@ -18,6 +18,8 @@ pub(crate) enum Told {
     Message(String, Bytes),
     /// One for each topic of a confirmation.
     Confirmed(TopicKey),
+    /// One for each topic whose subscription is interrupted.
+    Lost(TopicKey),
     /// Topic and the server's words.
     Refused(TopicKey, String),
     /// Its number.
@@ -147,6 +149,7 @@ fn split(notice: Notice) -> Vec<Told> {
             vec![Told::Message(String::from_utf8(topic.to_vec()).expect("a topic is text"), payload)]
         }
         Notice::Confirmed(topics) => topics.into_iter().map(Told::Confirmed).collect(),
+        Notice::Lost(topics) => topics.into_iter().map(Told::Lost).collect(),
         Notice::Refused { topic, error } => vec![Told::Refused(topic, error)],
         Notice::Fence(number) => vec![Told::Fence(number)],
         Notice::Down { error } => vec![Told::Down(error)],

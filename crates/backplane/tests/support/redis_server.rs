@@ -97,6 +97,11 @@ impl RedisProcess {
         self.signal("-CONT");
     }
 
+    /// Whether it was started and not killed.
+    pub(crate) fn is_running(&self) -> bool {
+        self.process.is_some()
+    }
+
     /// The TCP port, the same after a restart.
     pub(crate) fn port(&self) -> u16 {
         self.port

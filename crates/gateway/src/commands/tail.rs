@@ -135,6 +135,11 @@ async fn from_redis(
                     }
                 }
                 Notice::Refused { topic, error } => bail!("Redis refused {}: {error}", topic.topic()),
+                Notice::Lost(topics) => {
+                    for topic in topics {
+                        eprintln!("the subscription to {} is interrupted; events may be missing", topic.topic());
+                    }
+                }
                 Notice::Down { error } => eprintln!("lost the connection to Redis: {error}; events may be missing"),
                 Notice::Up { .. } | Notice::Fence(_) => {}
             }

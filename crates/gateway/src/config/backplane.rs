@@ -51,6 +51,7 @@ pub(super) fn check(settings: &Settings, node_id: &str, check: &mut Checker) -> 
     let connect_timeout = check.ms("redis_connect_timeout_ms", settings.redis_connect_timeout_ms, 10..=600_000);
     let response_timeout = check.ms("redis_response_timeout_ms", settings.redis_response_timeout_ms, 10..=600_000);
     let ping_interval = check.ms("redis_ping_interval_ms", settings.redis_ping_interval_ms, 10..=600_000);
+    let slots_interval = check.ms("redis_slots_interval_ms", settings.redis_slots_interval_ms, 100..=600_000);
     let probe_interval = check.ms("redis_probe_interval_ms", settings.redis_probe_interval_ms, 0..=600_000);
     let client_certificate = client_certificate(settings, check);
     let retry_min = check.ms("redis_retry_min_ms", settings.redis_retry_min_ms, 1..=600_000);
@@ -74,6 +75,7 @@ pub(super) fn check(settings: &Settings, node_id: &str, check: &mut Checker) -> 
             node_id: Some(node_id.to_owned()),
             connect_timeout,
             response_timeout,
+            slots_interval,
             ping_interval,
             probe_interval: Some(probe_interval).filter(|interval| !interval.is_zero()),
             retry_min,

@@ -250,6 +250,9 @@ fn a_backplane_is_memory_or_a_redis_server() {
     assert_eq!(files.client_certificate, Some(certificate));
     assert_eq!((files.sentinel_password_file, files.node_id.as_deref()), (Some("/s".into()), Some("n-1")));
     assert_eq!(files.probe_interval, Some(Duration::from_secs(1)));
+    let cluster = redis(&[("backplane", "redis+cluster://u:hunter2@a:1,b"), ("redis_slots_interval_ms", "700")]);
+    assert_eq!(cluster.server.to_string(), "redis+cluster://a:1,b:6379");
+    assert_eq!(cluster.slots_interval, Duration::from_millis(700));
     let unproved = redis(&[("backplane", "redis://h"), ("redis_probe_interval_ms", "0")]);
     assert_eq!(unproved.probe_interval, None);
     let half = problem(&[("backplane", "rediss://h"), ("redis_cert_file", "/cert")]);
@@ -262,7 +265,7 @@ fn a_backplane_is_memory_or_a_redis_server() {
     assert_eq!((changed.functions, changed.scripting), (RedisFunctions::Check, RedisScripting::Eval));
     assert!(problem(&[("redis_functions", "Load")]).ends_with("neither load nor check; give load or check"));
     assert!(problem(&[("redis_scripting", "lua")]).ends_with("neither functions nor eval; give functions or eval"));
-    for url in ["redis://", "memory", "http://h", "redis+cluster://a:1,b:2", "redis+sentinel://a:1"] {
+    for url in ["redis://", "memory", "http://h", "redis+cluster://a:1,b:2/3", "redis+sentinel://a:1"] {
         assert!(problem(&[("backplane", url)]).contains("neither memory:// nor a Redis that can be used; "), "{url}");
     }
 }

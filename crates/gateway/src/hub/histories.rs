@@ -67,6 +67,11 @@ impl Histories {
         self.sequences.iter_mut().for_each(Sequence::lose);
     }
 
+    /// The backplane doesn't deliver this topic until it confirms it again.
+    pub(crate) fn lose(&mut self, topic: TopicId) {
+        self.sequence_mut(topic).lose();
+    }
+
     /// The topic is gone.
     pub(crate) fn forget(&mut self, topic: TopicId) {
         self.sequence_mut(topic).reset();

@@ -12,6 +12,7 @@ mod fan_out;
 mod gaps;
 mod outages;
 mod permissions;
+mod redis_cluster;
 mod rotation;
 mod sentinel;
 #[path = "../support/mod.rs"]

@@ -1,6 +1,6 @@
 //! What the gateway's test stories share: a node as a child process ([`node`]), a real client ([`client`]), requests
-//! ([`http`]), tokens ([`token`]), positions ([`position`]), a real Redis ([`redis_server`], [`sentinel`]) and faults on
-//! the way to it ([`proxy`], [`tcp_proxy`]). A story is told at the sockets, never inside.
+//! ([`http`]), tokens ([`token`]), positions ([`position`]), a real Redis ([`redis_server`], [`sentinel`],
+//! [`redis_cluster`]) and faults on the way to it ([`proxy`], [`tcp_proxy`]). A story is told at the sockets, never inside.
 #![allow(dead_code, unused_imports, reason = "each suite uses a part of it")]
 
 pub(crate) mod client;
@@ -8,6 +8,8 @@ pub(crate) mod http;
 pub(crate) mod node;
 pub(crate) mod position;
 pub(crate) mod proxy;
+#[path = "../../../backplane/tests/support/cluster.rs"]
+pub(crate) mod redis_cluster;
 #[path = "../../../backplane/tests/support/redis_server.rs"]
 pub(crate) mod redis_server;
 #[path = "../../../backplane/tests/support/sentinel.rs"]
