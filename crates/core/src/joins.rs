@@ -67,6 +67,15 @@ impl<T> Joins<T> {
         self.waiting_for.contains_key(&topic)
     }
 
+    /// Gives up on those that have waited too long: the oldest ones for which `is_over` says so.
+    pub fn expire(&mut self, is_over: impl Fn(&T) -> bool) -> Vec<T> {
+        let mut expired = Vec::new();
+        while let Some(oldest) = self.pending.first_entry().filter(|oldest| is_over(&oldest.get().join)) {
+            expired.push(oldest.remove().join);
+        }
+        expired
+    }
+
     /// Gives up on everything: all joins, oldest first.
     pub fn take_all(&mut self) -> Vec<T> {
         self.waiting_for.clear();
@@ -91,6 +100,17 @@ mod tests {
         assert_eq!(joins.settle(b, |_| true), ["both"]);
         assert!(!joins.is_awaited(b));
         assert!(joins.take_all().is_empty());
+    }
+
+    #[test]
+    fn what_waited_too_long_is_handed_back_and_not_settled_any_more() {
+        let mut joins = Joins::default();
+        let topic = TopicId(1);
+        for join in 1..4 {
+            joins.wait(join, &[topic]);
+        }
+        assert_eq!(joins.expire(|join| *join < 3), [1, 2]);
+        assert_eq!(joins.settle(topic, |_| true), [3]);
     }
 
     #[test]

@@ -179,14 +179,14 @@ impl Hub {
                     }
                 }
                 answers = self.reads.next() => self.answered(answers).await,
-                _ = ticks.tick() => self.tick(),
+                _ = ticks.tick() => self.tick().await,
             }
             self.reads.start();
             self.around.metrics.topics(self.topics.len());
         }
     }
 
-    fn tick(&mut self) {
+    async fn tick(&mut self) {
         let expired = self.topics.expire(self.around.clock.now(), self.config.unsubscribe_delay_ms);
         if !expired.is_empty() {
             let (ids, keys): (Vec<_>, Vec<_>) = expired.into_iter().unzip();
@@ -201,6 +201,7 @@ impl Hub {
         for id in std::mem::take(&mut self.failed) {
             self.read(id);
         }
+        self.expire_joins().await;
         self.around.metrics.recent_bytes(self.histories.recent_bytes());
     }
 

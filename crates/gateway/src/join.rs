@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fanfare_core::{Session, TopicId, frame};
+use fanfare_core::{Millis, Session, TopicId, frame};
 use fanfare_protocol::{
     Codec, ErrorCode, Limits, PROTOCOL_VERSION, Position, ServerFrame, Topic, TopicKey, TopicState, assemble,
 };
@@ -24,6 +24,8 @@ pub struct Join {
     pub items: Vec<Item>,
     /// The node's own: the client didn't ask, so nothing can be refused.
     pub is_automatic: bool,
+    /// When the hub took it, on the node's clock.
+    pub since: Millis,
     /// What of the client's outbox the events it missed may take.
     pub allowance: Allowance,
     answer: Answer,
@@ -162,7 +164,10 @@ impl Join {
         let (report, joined) = oneshot::channel();
         let room = session.outbox().bytes_max().saturating_sub(session.outbox().waiting_bytes());
         let allowance = Allowance::new(session.codec(), room / 2);
-        (Self { session, items, is_automatic, allowance, answer, report, given_up: Vec::new() }, joined)
+        (
+            Self { session, items, is_automatic, since: Millis(0), allowance, answer, report, given_up: Vec::new() },
+            joined,
+        )
     }
 
     /// `topic`, for which it waited, can't be had: its items are refused, the node's own are subscribed all the same.

@@ -14,10 +14,14 @@ use super::{Histories, Hub, send, shard_of};
 use crate::join::{Item, Join, Outcome};
 use crate::shard;
 
+/// How long a subscribe waits for the backplane, in milliseconds: long enough for a failover.
+const JOIN_TIMEOUT_MS: u64 = 10_000;
+
 impl Hub {
     /// Takes a subscribe command.
     pub(super) async fn join(&mut self, mut join: Join) {
         let shard = shard_of(join.session.id(), self.around.shards.len());
+        join.since = self.around.clock.now();
         let (mut unasked, mut waiting, mut missing) = (Vec::new(), Vec::new(), Vec::new());
         for item in &mut join.items {
             let Some(key) = item.key_if_wanted() else { continue };
@@ -91,6 +95,15 @@ impl Hub {
         }
         if let Some(since) = missing.filter(|_| self.histories.is_live(id)) {
             self.read_back(id, since);
+        }
+    }
+
+    /// A topic that is not delivered for so long is not waited for any longer.
+    pub(super) async fn expire_joins(&mut self) {
+        let now = self.around.clock.now();
+        for mut join in self.joins.expire(|join| now.since(join.since) > JOIN_TIMEOUT_MS) {
+            join.give_up_rest(&Outcome::unavailable());
+            self.finish(join).await;
         }
     }
 
