@@ -10,7 +10,8 @@ fuzz_target!(|text: &str| {
     let payload = format!("@{text} {{}}");
     let split = Payload::split(payload.as_bytes());
     match parsed {
-        Ok(position) if position != Position::NONE => {
+        // The first event of an epoch has 1.
+        Ok(position) if position.seq > 0 => {
             assert_eq!(split.map(|split| split.position), Ok(Some(position)));
         }
         // What is no position alone may be one with names after it, but then there is a space.

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::outages::{AT_ONCE, expect_flow, expect_gaps, expect_losses, refused};
 use crate::support::{Client, Node, RedisProcess, token, until};
-use crate::{EVENT, frame, subscriber, subscribers, try_publish, until_status};
+use crate::{EVENT, frame, subscriber, subscribers, try_publish, try_subscribe, until_status};
 
 #[tokio::test]
 async fn a_wrong_password_is_told_and_a_right_one_is_enough() {
@@ -90,6 +90,8 @@ async fn a_client_whose_own_topics_redis_forbids_is_served_all_the_same() {
     let node = Node::start_on(&redis.url_with("node", "secret"), &[AT_ONCE]).await;
     let mut client = Client::connect(&node, &token("acme", "1")).await;
     expect_gaps(&mut client, &["tenant", "user:1"]).await;
+    let answer = try_subscribe(&mut client, "tenant").await;
+    assert_eq!(answer, refused(8, "tenant", "unavailable", "the backplane refuses this topic"));
     client.subscribe("channel:orders").await;
     expect_flow(&redis, &mut client, "channel:orders").await;
     // What Redis hands out later was missed until then.
