@@ -91,7 +91,11 @@ impl Publisher {
                     }
                 }
                 Ok(Some(Request::XaddOnly)) => {
-                    self.publish(&mut redis, How::XaddOnly, 0).await;
+                    // On which side of ephemeral events of that moment it stands no node can know, after an outage: the
+                    // channel never had it. So only where there are none.
+                    if self.of == Use::Durable {
+                        self.publish(&mut redis, How::XaddOnly, 0).await;
+                    }
                     // Nobody hears of the entry before the next durable event.
                     self.publish(&mut redis, How::CallWithId, 0).await;
                 }
