@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use fanfare_protocol::TopicKey;
+use fanfare_protocol::{ChannelKind, TopicKey};
 
 /// The longest prefix, in bytes.
 pub const PREFIX_BYTES_MAX: usize = 64;
@@ -64,9 +64,12 @@ impl Prefix {
         self.0.strip_suffix(SEPARATOR).unwrap_or(&self.0)
     }
 
-    /// The channel that carries a topic.
-    pub(crate) fn channel(&self, topic: &TopicKey) -> String {
-        [&self.0, topic.as_str()].concat()
+    /// The channel that carries a topic, or one of the nodes' own. Who comes and goes is told in the topic's slot.
+    pub(crate) fn channel(&self, key: &TopicKey) -> String {
+        match key.channel_kind() {
+            ChannelKind::Presence(_) => ["{", &self.0, key.as_str()].concat(),
+            _ => [&self.0, key.as_str()].concat(),
+        }
     }
 
     /// The key that holds a topic's epoch. Like all keys of a topic it shares the slot of its channel.
@@ -84,9 +87,10 @@ impl Prefix {
         format!("{}node:{node_id}:probe", self.0)
     }
 
-    /// How many bytes of a channel's name come before `<tenant>:<topic>`; nothing if the channel isn't ours.
+    /// How many bytes of a channel's name come before the text of its [`TopicKey`]; nothing if the channel isn't ours.
     pub(crate) fn len_in(&self, channel: &[u8]) -> Option<usize> {
-        channel.starts_with(self.0.as_bytes()).then_some(self.0.len())
+        let brace = usize::from(channel.first() == Some(&b'{'));
+        channel[brace..].starts_with(self.0.as_bytes()).then_some(brace + self.0.len())
     }
 }
 
@@ -119,6 +123,11 @@ mod tests {
         let prefix = Prefix::default();
         assert_eq!(prefix.len_in(b"fanfare:acme:tenant"), Some(8));
         assert_eq!(prefix.len_in(b"fanfares:acme:tenant"), None);
+        assert_eq!(prefix.len_in(b""), None);
+        let presence = TopicKey::parse("acme:channel:orders").unwrap().presence();
+        let channel = prefix.channel(&presence);
+        assert_eq!(channel, "{fanfare:acme:channel:orders}:presence");
+        assert_eq!(&channel[prefix.len_in(channel.as_bytes()).unwrap()..], presence.as_str());
     }
 
     #[test]

@@ -31,6 +31,7 @@ use crate::clock::Clock;
 use crate::connection_name::ConnectionNames;
 use crate::join::{Join, Outcome};
 use crate::metrics::Metrics;
+use crate::own_channels::{Heard, OwnChannels};
 use crate::shard;
 
 /// Commands of connections that may wait for the hub; a connection waits when there are more.
@@ -94,6 +95,8 @@ pub struct Around {
     pub metrics: Arc<Metrics>,
     /// Whose name is whose number.
     pub names: Arc<ConnectionNames>,
+    /// Who listens to what is no topic.
+    pub own_channels: Arc<OwnChannels>,
 }
 
 /// The hub's task before it runs.
@@ -207,7 +210,11 @@ impl Hub {
 
     async fn notice(&mut self, notice: Notice) {
         if let Notice::Message { topic, payload, received } = notice {
-            self.take(&topic, payload, received);
+            let key = std::str::from_utf8(&topic).unwrap_or_default();
+            match self.topics.find(key) {
+                Some(id) => self.take(id, payload, received),
+                None => self.around.own_channels.message(key, payload).await,
+            }
             if self.arrived.bytes() > self.config.batch_bytes_max {
                 self.hand_over().await;
             }
@@ -221,6 +228,7 @@ impl Hub {
             Notice::Down { .. } => self.lose_all().await,
             // Who waits for one of them waits for its next confirmation.
             Notice::Lost(keys) => {
+                self.around.own_channels.hear(&keys, &Heard::Lost).await;
                 for id in keys.iter().filter_map(|key| self.topics.find(key.as_str())).collect::<Vec<_>>() {
                     self.topics.lose(id);
                     self.histories.lose(id);
@@ -238,6 +246,7 @@ impl Hub {
 
     async fn lose_all(&mut self) {
         self.is_up = false;
+        self.around.own_channels.lose_all().await;
         self.topics.lose_all();
         self.histories.lose_all();
         self.fenced.clear();
@@ -253,8 +262,7 @@ impl Hub {
     }
 
     /// Checks one message and keeps it for the next batch.
-    fn take(&mut self, topic: &[u8], payload: Bytes, received: Instant) {
-        let Some(id) = std::str::from_utf8(topic).ok().and_then(|key| self.topics.find(key)) else { return };
+    fn take(&mut self, id: TopicId, payload: Bytes, received: Instant) {
         let payload_bytes = payload.len();
         // Even a durable event that is not valid has its place.
         let position = if payload.first() == Some(&b'@') { payload::position(&payload) } else { None };
@@ -317,6 +325,7 @@ impl Hub {
     }
 
     async fn confirmed(&mut self, keys: &[TopicKey]) {
+        self.around.own_channels.hear(keys, &Heard::Confirmed).await;
         let mut owed = Vec::new();
         for key in keys {
             let Some((id, owes_gap)) = self.topics.confirm(key) else { continue };

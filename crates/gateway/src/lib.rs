@@ -34,6 +34,7 @@ pub mod mint;
 pub mod node;
 pub mod open_files;
 pub mod origin;
+pub mod own_channels;
 pub mod problem;
 pub mod process;
 pub mod proxy_protocol;

@@ -24,6 +24,7 @@ use crate::heartbeat::Heartbeat;
 use crate::hub::{self, Hub, HubConfig};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::metrics::Metrics;
+use crate::own_channels::OwnChannels;
 use crate::refusal::{Refusal, Refused};
 use crate::sessions::{Listed, Sessions};
 use crate::shard::{self, Shard};
@@ -80,6 +81,8 @@ pub struct Node {
     pub hub: mpsc::Sender<hub::Command>,
     /// Where events come from and go to.
     pub backplane: Backplane,
+    /// Channels that are no client's topic.
+    pub own_channels: Arc<OwnChannels>,
     /// How many connections there may be.
     pub admission: Arc<Admission>,
     /// Of all outboxes together.
@@ -124,6 +127,7 @@ impl Node {
         for shard in tasks {
             critical::spawn("shard", shard.run());
         }
+        let own_channels = Arc::new(OwnChannels::new(backplane.clone()));
         let hub_config = HubConfig {
             event_bytes_max: config.event_bytes_max,
             batch_bytes_max: config.outbox_bytes_max / 4,
@@ -139,6 +143,7 @@ impl Node {
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
             names: Arc::clone(&names),
+            own_channels: Arc::clone(&own_channels),
         };
         let (hub, task) = Hub::new(hub_config, around);
         critical::spawn("hub", task.run());
@@ -153,6 +158,7 @@ impl Node {
             clock,
             hub,
             backplane,
+            own_channels,
             budget,
             sessions,
             heartbeat,

@@ -66,5 +66,5 @@ pub use pattern::{Pattern, PatternError, Patterns};
 pub use payload::Payload;
 pub use position::{Position, PositionError};
 pub use server_frame::{GapReason, Limits, Lost, PROTOCOL_VERSION, ServerFrame, TopicState};
-pub use topic::{Tenant, TenantError, Topic, TopicError, TopicKey, TopicKind};
+pub use topic::{ChannelKind, Tenant, TenantError, Topic, TopicError, TopicKey, TopicKind};
 pub use transcode::{json_to_msgpack, msgpack_to_json};

@@ -1,9 +1,13 @@
 //! What an event is addressed to. A value of these types has been checked, so nothing past the edge checks it again.
 //! Deliberately without permissions (see [`crate::pattern`]) and without the Redis prefix, which the backplane owns.
 
+mod own;
+
 use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
+
+pub use self::own::ChannelKind;
 
 /// The longest `<id>` or `<name>` of a topic, in bytes of UTF-8.
 pub const TOPIC_NAME_BYTES_MAX: usize = 200;
@@ -35,8 +39,8 @@ pub enum TopicKind<'a> {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Tenant(Arc<str>);
 
-/// A topic with its tenant, `acme:channel:orders`: what a node keeps its tables by. A clone is a reference count, and a
-/// map of keys is searched by `&str` without an allocation.
+/// A topic with its tenant, `acme:channel:orders`: what a node keeps its tables by. Or a channel of the nodes' own: see
+/// [`ChannelKind`]. A clone is a reference count, and a map of keys is searched by `&str` without an allocation.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicKey(Arc<str>);
 

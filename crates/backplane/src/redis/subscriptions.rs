@@ -205,6 +205,11 @@ impl Subscriptions {
         self.topics.get(topic).is_some_and(|entry| matches!(entry.stage, Stage::Joining | Stage::In | Stage::Leaving))
     }
 
+    /// The key of a topic that is known, by its text.
+    pub(super) fn key(&self, text: &str) -> Option<TopicKey> {
+        self.topics.get_key_value(text).map(|(key, _)| key.clone())
+    }
+
     /// Is the topic wanted?
     pub(super) fn wants(&self, topic: &TopicKey) -> bool {
         self.topics.get(topic).is_some_and(|entry| entry.is_wanted)

@@ -181,7 +181,9 @@ impl Hub {
     /// The backplane refuses a topic.
     pub(super) async fn refused(&mut self, key: &str, error: &str) {
         tracing::error!(topic = key, error, "the backplane refuses a topic");
-        let Some(id) = self.topics.find(key) else { return };
+        let Some(id) = self.topics.find(key) else {
+            return self.around.own_channels.refused(key, error).await;
+        };
         self.topics.refuse(id);
         // Whoever is subscribed, from before an outage or by the node itself, gets nothing from now on.
         self.tell_gap(vec![id]).await;

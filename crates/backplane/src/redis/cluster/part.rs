@@ -209,8 +209,8 @@ impl Part {
 
     /// Redis has ended a subscription, because it was asked to or because the topic's slot is another primary's now.
     pub(super) fn ended(&self, topic: &str) {
-        let Ok(topic) = TopicKey::parse(topic) else { return };
         let mut subscriptions = self.subscriptions.lock();
+        let Some(topic) = subscriptions.key(topic) else { return };
         let was_asked = subscriptions.left(topic.as_str());
         if !was_asked && !subscriptions.taken(topic.as_str()) {
             return;
