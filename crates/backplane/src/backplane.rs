@@ -15,11 +15,11 @@ use crate::state::State;
 /// [`Inbox`] ends.
 #[derive(Debug, Clone)]
 pub struct Backplane {
-    kind: Kind,
+    pub(crate) kind: Kind,
 }
 
 #[derive(Debug, Clone)]
-enum Kind {
+pub(crate) enum Kind {
     Memory(memory::Node),
     Redis(redis::Node),
 }

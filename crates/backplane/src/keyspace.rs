@@ -87,6 +87,21 @@ impl Prefix {
         format!("{}node:{node_id}:probe", self.0)
     }
 
+    /// The key that remembers that a token is revoked. No tenant is called `revoked`.
+    pub(crate) fn revoked(&self, token_id: &str) -> String {
+        format!("{}revoked:{token_id}", self.0)
+    }
+
+    /// The sorted set of nodes by their last report.
+    pub(crate) fn nodes(&self) -> String {
+        format!("{}nodes", self.0)
+    }
+
+    /// The key with what a node reported last.
+    pub(crate) fn node(&self, node_id: &str) -> String {
+        format!("{}node:{node_id}", self.0)
+    }
+
     /// How many bytes of a channel's name come before the text of its [`TopicKey`]; nothing if the channel isn't ours.
     pub(crate) fn len_in(&self, channel: &[u8]) -> Option<usize> {
         let brace = usize::from(channel.first() == Some(&b'{'));
@@ -114,6 +129,9 @@ mod tests {
         assert_eq!(Prefix::default().id(&topic, "a:{1}"), "{fanfare:acme:channel:orders}:id:a:{1}");
         assert_eq!(Prefix::parse("prod:ff").unwrap().channel(&topic), "prod:ff:acme:channel:orders");
         assert_eq!(Prefix::default().probe_channel("a-1"), "fanfare:node:a-1:probe");
+        assert_eq!(Prefix::default().revoked("t-1"), "fanfare:revoked:t-1");
+        assert_eq!(Prefix::default().nodes(), "fanfare:nodes");
+        assert_eq!(Prefix::default().node("a-1"), "fanfare:node:a-1");
         assert_eq!(Prefix::default(), Prefix::parse("fanfare").unwrap());
         assert_eq!(Prefix::default().as_str(), "fanfare");
     }

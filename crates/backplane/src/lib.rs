@@ -11,6 +11,7 @@
 //! | `notice` | [`Notice`]: what stands in the inbox |
 //! | `delivery` | [`Delivery`]: how far it lags behind |
 //! | `state` | [`State`]: does the backplane work now? |
+//! | `records` | what nodes share beside events: revoked tokens, [`NodeReport`] |
 //! | `keyspace` | [`Prefix`] and the names of Redis channels |
 //! | `memory` | the backplane inside one process |
 //! | `redis` | the backplane over a Redis server |
@@ -22,6 +23,7 @@ mod inbox;
 mod keyspace;
 mod memory;
 mod notice;
+mod records;
 mod redis;
 mod state;
 
@@ -34,6 +36,7 @@ pub use history::{
 pub use inbox::{INBOX_BYTES_MAX, Inbox, InboxLimits};
 pub use keyspace::{PREFIX_BYTES_MAX, Prefix, PrefixError};
 pub use notice::Notice;
+pub use records::NodeReport;
 pub use redis::{
     ClientCertificate, FunctionLibrary, FunctionLibraryError, RedisConfig, RedisFunctions, RedisScripting, RedisServer,
     RedisUrlError,

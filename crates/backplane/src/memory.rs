@@ -5,6 +5,7 @@
 //! the payload has room, so nothing is lost.
 
 mod history;
+mod records;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,10 +14,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use fanfare_protocol::{Position, TopicKey};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use self::history::{Full, Histories};
+use self::records::Records;
 use crate::backplane::PublishError;
 use crate::history::{Keep, Page, Read, ReadError, ReadLimits, Tail};
 use crate::inbox::{Inbox, InboxLimits, InboxSender};
@@ -52,6 +54,7 @@ struct Hub {
     topics: Mutex<HashMap<TopicKey, Vec<Member>>>,
     /// Taken while `topics` is held, never the other way round.
     histories: Mutex<Histories>,
+    records: Mutex<Records>,
 }
 
 #[derive(Debug)]
@@ -72,7 +75,8 @@ impl Node {
     /// A node on a hub of its own.
     pub(crate) fn first(limits: InboxLimits) -> (Node, Inbox) {
         let histories = Mutex::new(Histories::new(HISTORY_BYTES_MAX));
-        let hub = Hub { limits, next_id: AtomicU64::new(0), topics: Mutex::default(), histories };
+        let hub =
+            Hub { limits, next_id: AtomicU64::new(0), topics: Mutex::default(), histories, records: Mutex::default() };
         Node::join(Arc::new(hub))
     }
 
@@ -157,6 +161,10 @@ impl Node {
 
     pub(crate) fn history(&self, topic: &TopicKey, before: Option<Position>, limits: ReadLimits) -> Page {
         self.seat.hub.histories.lock().page(now(), topic, before, limits)
+    }
+
+    pub(crate) fn records(&self) -> MutexGuard<'_, Records> {
+        self.seat.hub.records.lock()
     }
 
     pub(crate) fn state(&self) -> watch::Receiver<State> {

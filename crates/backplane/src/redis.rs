@@ -19,6 +19,7 @@
 //! | `library` | the function library: on the server, and how it is called |
 //! | `functions` | [`FunctionLibrary`]: the same for operators |
 //! | `reader` | the pool that reads histories |
+//! | `records` | revoked tokens and nodes' reports |
 //! | `eviction` | does the server throw histories away? |
 //! | `line` | a socket under watch: back-pressure, signs of life, why it broke |
 //! | `backoff` | the pause before the next attempt |
@@ -37,6 +38,7 @@ mod line;
 mod probe;
 mod publisher;
 mod reader;
+mod records;
 mod secret;
 mod sentinel;
 mod server;

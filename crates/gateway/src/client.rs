@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 use crate::auth::{AuthError, Principal};
 use crate::clock;
 use crate::connection::Handler;
+use crate::control::Control;
 use crate::hub;
 use crate::join::{Item, Join, Joined, Welcome};
 use crate::node::Node;
@@ -46,7 +47,7 @@ pub struct Client {
 /// Whether the client has said who it is.
 enum Standing {
     Unknown { _place: Option<PendingPlace> },
-    Known { principal: Box<Principal>, _place: PrincipalPlace },
+    Known { principal: Arc<Principal>, _place: PrincipalPlace },
 }
 
 /// What a command that had to wait came to.
@@ -56,13 +57,13 @@ pub enum Done {
     /// Subscriptions stand, and the client is answered.
     Joined(Vec<(TopicKey, TopicId)>),
     /// A token was judged; what the client has of its topics came with it.
-    Judged(Result<Box<Principal>, AuthError>, Since),
+    Judged(Result<Arc<Principal>, AuthError>, Since),
 }
 
 /// What a client brings along from the upgrade.
 pub enum Credentials {
     /// A token that was accepted, and a place among its owner's connections.
-    Principal(Box<Principal>, PrincipalPlace),
+    Principal(Arc<Principal>, PrincipalPlace),
     /// Nothing yet: it comes with the first frame. Until then the connection has a place among those like it.
     Awaited(PendingPlace),
 }
@@ -151,10 +152,10 @@ impl Client {
             }
         }
         let node = Arc::clone(&self.node);
-        Ok(Some(async move { Done::Judged(node.verifier.verify(&token).await.map(Box::new), resumed) }.boxed()))
+        Ok(Some(async move { Done::Judged(node.authenticate(&token).await.map(Arc::new), resumed) }.boxed()))
     }
 
-    fn judged(&mut self, principal: Box<Principal>, resumed: &[(String, Position)]) -> Result<Option<Busy>, Farewell> {
+    fn judged(&mut self, principal: Arc<Principal>, resumed: &[(String, Position)]) -> Result<Option<Busy>, Farewell> {
         match &self.standing {
             Standing::Unknown { .. } => self.admit(principal, resumed).map(Some),
             Standing::Known { .. } => self.renew(principal),
@@ -162,7 +163,7 @@ impl Client {
     }
 
     /// The client is known and takes its place.
-    fn admit(&mut self, principal: Box<Principal>, resumed: &[(String, Position)]) -> Result<Busy, Farewell> {
+    fn admit(&mut self, principal: Arc<Principal>, resumed: &[(String, Position)]) -> Result<Busy, Farewell> {
         let place = self
             .node
             .admission
@@ -172,7 +173,7 @@ impl Client {
     }
 
     /// The client is welcomed once its own topics stand.
-    fn settle(&mut self, principal: Box<Principal>, place: PrincipalPlace, resumed: &[(String, Position)]) -> Busy {
+    fn settle(&mut self, principal: Arc<Principal>, place: PrincipalPlace, resumed: &[(String, Position)]) -> Busy {
         self.accept(&principal);
         let mut topics = vec![Topic::tenant()];
         if self.node.config.own_user_topic {
@@ -191,7 +192,12 @@ impl Client {
         self.join(join, joined)
     }
 
-    fn accept(&self, principal: &Principal) {
+    fn accept(&self, principal: &Arc<Principal>) {
+        self.node.sessions.own(self.session.id(), principal);
+        // Listed from here on, it hears of what is revoked later.
+        if self.node.control.was_just_revoked(principal) {
+            self.session.close(&Control::farewell_to_revoked());
+        }
         let end = self.node.clock.from_unix_ms(principal.expires_at_ms) + self.node.config.token_expiry_grace_ms;
         self.session.accept_token(end);
         let first_ping = self.node.clock.now() + self.node.config.ping_ms / 2;
@@ -218,7 +224,7 @@ impl Client {
     }
 
     /// A new token of the same principal; what it no longer allows is unsubscribed.
-    fn renew(&mut self, renewed: Box<Principal>) -> Result<Option<Busy>, Farewell> {
+    fn renew(&mut self, renewed: Arc<Principal>) -> Result<Option<Busy>, Farewell> {
         let Standing::Known { principal, .. } = &mut self.standing else { return Ok(None) };
         if principal.tenant != renewed.tenant || principal.user != renewed.user {
             let message = "the new token is another user's; the old one stays";

@@ -13,6 +13,7 @@ mod commands;
 pub mod config;
 pub mod connection;
 pub mod connection_name;
+pub mod control;
 mod critical;
 pub mod demo;
 pub mod dev;

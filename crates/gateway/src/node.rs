@@ -14,11 +14,12 @@ use fanfare_protocol::{Codec, Patterns};
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
-use crate::auth::Verifier;
+use crate::auth::{AuthError, Principal, Verifier};
 use crate::client::{Client, Credentials};
 use crate::clock::Clock;
 use crate::connection::{Connection, End};
 use crate::connection_name::ConnectionNames;
+use crate::control::Control;
 use crate::critical;
 use crate::heartbeat::Heartbeat;
 use crate::hub::{self, Hub, HubConfig};
@@ -83,6 +84,8 @@ pub struct Node {
     pub backplane: Backplane,
     /// Channels that are no client's topic.
     pub own_channels: Arc<OwnChannels>,
+    /// Who is sent away.
+    pub control: Arc<Control>,
     /// How many connections there may be.
     pub admission: Arc<Admission>,
     /// Of all outboxes together.
@@ -147,6 +150,8 @@ impl Node {
         };
         let (hub, task) = Hub::new(hub_config, around);
         critical::spawn("hub", task.run());
+        let control = Control::new(backplane.clone(), Arc::clone(&sessions));
+        critical::spawn("control", Arc::clone(&control).run(Arc::clone(&own_channels)));
         let heartbeat = Arc::new(Heartbeat::new(config.ping_ms, clock.now()));
         let watching = Arc::clone(&heartbeat);
         let (watched, time) = (Arc::clone(&sessions), Arc::clone(&clock));
@@ -159,6 +164,7 @@ impl Node {
             hub,
             backplane,
             own_channels,
+            control,
             budget,
             sessions,
             heartbeat,
@@ -168,6 +174,15 @@ impl Node {
             lifecycle: Lifecycle::default(),
             next_session: AtomicU64::new(1),
         })
+    }
+
+    /// Who a token makes its bearer.
+    ///
+    /// # Errors
+    /// Why it is refused; that it was revoked is known only while the backplane answers.
+    pub async fn authenticate(&self, token: &str) -> Result<Principal, AuthError> {
+        let principal = self.verifier.verify(token).await?;
+        if self.control.is_revoked(&principal).await { Err(AuthError::Revoked) } else { Ok(principal) }
     }
 
     /// A session for a socket that has been upgraded.

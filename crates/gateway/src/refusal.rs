@@ -10,6 +10,7 @@ use hyper::StatusCode;
 
 use crate::auth::AuthError;
 use crate::connection::Handler;
+use crate::control::Control;
 use crate::{client, drain};
 
 /// Why an upgrade is refused.
@@ -35,6 +36,8 @@ impl Refusal {
         match self {
             // Not the client's fault: with the same token it may come back.
             Self::Token(error) if error.is_temporary() => Farewell::new(CloseCode::Internal, self.to_string()),
+            // Another token might be good, and whoever revoked this one meant its owner to stay away.
+            Self::Token(AuthError::Revoked) => Control::farewell_to_revoked(),
             Self::Token(_) => Farewell::new(CloseCode::Unauthenticated, self.to_string()),
             Self::Origin => Farewell::new(CloseCode::Forbidden, self.to_string()),
             Self::Limit(reached) => client::limited(session, *reached),
@@ -46,8 +49,8 @@ impl Refusal {
     pub fn status(&self) -> (StatusCode, ErrorCode) {
         match self {
             Self::Token(error) if error.is_temporary() => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable),
+            Self::Token(AuthError::Revoked) | Self::Origin => (StatusCode::FORBIDDEN, ErrorCode::Forbidden),
             Self::Token(_) => (StatusCode::UNAUTHORIZED, ErrorCode::Unauthenticated),
-            Self::Origin => (StatusCode::FORBIDDEN, ErrorCode::Forbidden),
             Self::Limit(_) | Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable),
         }
     }

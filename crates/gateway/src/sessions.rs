@@ -1,4 +1,5 @@
-//! All sessions of the node, for what concerns each of them: the heartbeat, the drain, a node short of memory.
+//! All sessions of the node and whose they are, for what concerns each of them: the heartbeat, the drain, a node short of
+//! memory, an order to disconnect somebody.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,9 +7,18 @@ use std::sync::Arc;
 use fanfare_core::{Budget, Session, SessionId};
 use parking_lot::Mutex;
 
+use crate::auth::Principal;
+
 /// The table of live sessions.
 #[derive(Debug, Default)]
-pub struct Sessions(Mutex<HashMap<SessionId, Arc<Session>>>);
+pub struct Sessions(Mutex<HashMap<SessionId, Entry>>);
+
+#[derive(Debug)]
+struct Entry {
+    session: Arc<Session>,
+    /// None before its client has said who it is.
+    owner: Option<Arc<Principal>>,
+}
 
 /// A session's entry; dropping it takes the session out.
 #[derive(Debug)]
@@ -20,18 +30,42 @@ pub struct Listed {
 impl Sessions {
     /// Enters a session for as long as the result lives.
     pub fn list(self: &Arc<Self>, session: &Arc<Session>) -> Listed {
-        self.0.lock().insert(session.id(), Arc::clone(session));
+        self.0.lock().insert(session.id(), Entry { session: Arc::clone(session), owner: None });
         Listed { sessions: Arc::clone(self), id: session.id() }
+    }
+
+    /// From now on the session is this one's.
+    pub fn own(&self, id: SessionId, owner: &Arc<Principal>) {
+        if let Some(entry) = self.0.lock().get_mut(&id) {
+            entry.owner = Some(Arc::clone(owner));
+        }
     }
 
     /// A session by its number.
     pub fn get(&self, id: SessionId) -> Option<Arc<Session>> {
-        self.0.lock().get(&id).cloned()
+        self.0.lock().get(&id).map(|entry| Arc::clone(&entry.session))
+    }
+
+    /// The sessions of owners for which this holds. Looks at all of them: about a millisecond for 20,000.
+    pub fn owned_by(&self, holds: impl Fn(&Principal) -> bool) -> Vec<Arc<Session>> {
+        let sessions = self.0.lock();
+        let owned = sessions.values().filter(|entry| entry.owner.as_deref().is_some_and(&holds));
+        owned.map(|entry| Arc::clone(&entry.session)).collect()
+    }
+
+    /// The sessions whose tokens have a `jti`, with their owners.
+    pub fn owners_with_token_ids(&self) -> Vec<(Arc<Session>, Arc<Principal>)> {
+        let sessions = self.0.lock();
+        let with_token_id = |entry: &Entry| {
+            let owner = entry.owner.as_ref().filter(|owner| owner.token_id.is_some())?;
+            Some((Arc::clone(&entry.session), Arc::clone(owner)))
+        };
+        sessions.values().filter_map(with_token_id).collect()
     }
 
     /// All sessions, in no particular order.
     pub fn all(&self) -> Vec<Arc<Session>> {
-        self.0.lock().values().cloned().collect()
+        self.0.lock().values().map(|entry| Arc::clone(&entry.session)).collect()
     }
 
     /// How many there are.

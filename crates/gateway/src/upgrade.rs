@@ -114,9 +114,9 @@ async fn admit(
     let credentials = match token(request, offer) {
         None => Credentials::Awaited(node.admission.enter_pending(address).map_err(full)?),
         Some(token) => {
-            let principal = node.verifier.verify(&token).await?;
+            let principal = node.authenticate(&token).await?;
             let place = node.admission.enter_principal(&principal.tenant, &principal.user).map_err(full)?;
-            Credentials::Principal(Box::new(principal), place)
+            Credentials::Principal(Arc::new(principal), place)
         }
     };
     Ok((place, credentials))

@@ -34,6 +34,7 @@ use std::sync::Arc;
 
 use fanfare_protocol::{Position, TopicKey};
 use parking_lot::Mutex;
+use redis::{Cmd, Value};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -141,6 +142,11 @@ impl Cluster {
         limits: ReadLimits,
     ) -> Result<Page, ReadError> {
         self.shared.history(topic, before, limits).await
+    }
+
+    /// Runs one plain command on the primary that has the key.
+    pub(super) async fn run(&self, key: &str, command: &Cmd) -> Result<Value, PublishError> {
+        self.shared.run(key, command).await
     }
 
     /// Whether some primary answered lately.

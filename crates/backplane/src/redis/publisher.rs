@@ -10,7 +10,7 @@ use deadpool_redis::Pool;
 use fanfare_protocol::{Position, TopicKey};
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd};
+use redis::{AsyncConnectionConfig, Cmd, Value};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
@@ -145,14 +145,19 @@ impl Publisher {
     }
 
     pub(super) async fn publish(&self, topic: &TopicKey, payload: &[u8]) -> Result<(), PublishError> {
-        let mut connection = self.offer().ok_or(PublishError::Unavailable)?.connection.clone();
         let mut publish = redis::cmd("PUBLISH");
         publish.arg(self.config.prefix.channel(topic)).arg(payload);
-        match timeout(self.config.response_timeout, publish.exec_async(&mut connection)).await {
+        self.run(&publish).await.map(drop)
+    }
+
+    /// Runs one plain command.
+    pub(super) async fn run(&self, command: &Cmd) -> Result<Value, PublishError> {
+        let mut connection = self.offer().ok_or(PublishError::Unavailable)?.connection.clone();
+        match timeout(self.config.response_timeout, command.query_async(&mut connection)).await {
             Err(_) => Err(PublishError::Timeout),
             Ok(Err(error)) if is_servers(&error) => Err(PublishError::Refused(server_words(&error))),
             Ok(Err(_)) => Err(PublishError::Unavailable),
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(answer)) => Ok(answer),
         }
     }
 }

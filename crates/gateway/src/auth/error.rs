@@ -35,6 +35,9 @@ pub enum AuthError {
     /// `exp` has passed.
     #[error("token expired")]
     Expired,
+    /// Its `jti` was revoked.
+    #[error("token revoked")]
+    Revoked,
     /// `nbf` has not come yet.
     #[error("token not yet valid")]
     NotYetValid,

@@ -76,6 +76,10 @@ impl Shared {
         Ok(())
     }
 
+    pub(super) async fn run(&self, key: &str, command: &Cmd) -> Result<Value, PublishError> {
+        Ok(self.call(slot_of(key), command, Way::Publishing).await?)
+    }
+
     pub(super) async fn publish_durable(
         &self,
         topic: &TopicKey,

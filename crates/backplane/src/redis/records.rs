@@ -1,0 +1,83 @@
+//! What nodes share beside events, as expiring keys. Each has a slot of its own in a cluster, so no command names two.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use redis::{Cmd, FromRedisValue, Value, cmd};
+
+use super::{Kind, Node};
+use crate::backplane::PublishError;
+use crate::records::NodeReport;
+
+/// Records that are read at the same time: they share one connection's round trip.
+const READS_MAX: usize = 256;
+
+/// Nodes that are reported of at most; a cluster has fewer.
+const NODES_MAX: usize = 1_000;
+
+impl Node {
+    pub(crate) async fn revoke(&self, token_id: &str, tenant: &str, ttl: Duration) -> Result<(), PublishError> {
+        self.put(&self.config.prefix.revoked(token_id), tenant.as_bytes(), ttl).await
+    }
+
+    pub(crate) async fn revoked(
+        &self,
+        token_ids: impl Iterator<Item = &str>,
+    ) -> Result<Vec<Option<String>>, PublishError> {
+        self.get(token_ids.map(|token_id| self.config.prefix.revoked(token_id))).await
+    }
+
+    pub(crate) async fn report(&self, node_id: &str, report: &[u8], ttl: Duration) -> Result<(), PublishError> {
+        let prefix = &self.config.prefix;
+        self.put(&prefix.node(node_id), report, ttl).await?;
+        let nodes = prefix.nodes();
+        let now = unix_ms();
+        self.ask::<()>(&nodes, cmd("ZADD").arg(&nodes).arg(now).arg(node_id)).await?;
+        let forgotten = now.saturating_sub(millis(ttl));
+        self.ask::<()>(&nodes, cmd("ZREMRANGEBYSCORE").arg(&nodes).arg("-inf").arg(forgotten)).await?;
+        self.ask::<()>(&nodes, cmd("PEXPIRE").arg(&nodes).arg(millis(ttl))).await
+    }
+
+    pub(crate) async fn reports(&self) -> Result<Vec<NodeReport>, PublishError> {
+        let nodes = self.config.prefix.nodes();
+        let newest = NODES_MAX - 1;
+        let ids: Vec<String> = self.ask(&nodes, cmd("ZRANGE").arg(&nodes).arg(0).arg(newest).arg("REV")).await?;
+        let reports: Vec<Option<Vec<u8>>> = self.get(ids.iter().map(|id| self.config.prefix.node(id))).await?;
+        let known = ids.into_iter().zip(reports);
+        Ok(known.filter_map(|(node, report)| Some(NodeReport { node, report: Bytes::from(report?) })).collect())
+    }
+
+    async fn put(&self, key: &str, value: &[u8], ttl: Duration) -> Result<(), PublishError> {
+        self.ask(key, cmd("SET").arg(key).arg(value).arg("PX").arg(millis(ttl))).await
+    }
+
+    /// Values by their keys, in order.
+    async fn get<V: FromRedisValue + Send>(
+        &self,
+        keys: impl Iterator<Item = String>,
+    ) -> Result<Vec<Option<V>>, PublishError> {
+        let get = |key: String| async move { self.ask::<Option<V>>(&key, cmd("GET").arg(&key)).await };
+        let reads: Vec<BoxFuture<'_, _>> = keys.map(|key| get(key).boxed()).collect();
+        stream::iter(reads).buffered(READS_MAX).try_collect().await
+    }
+
+    /// Runs a command on the primary that has this key.
+    async fn ask<V: FromRedisValue>(&self, key: &str, command: &Cmd) -> Result<V, PublishError> {
+        let answer: Value = match &self.kind {
+            Kind::Server(server) => server.publisher.run(command).await?,
+            Kind::Cluster(cluster) => Box::pin(cluster.run(key, command)).await?,
+        };
+        V::from_redis_value(answer).map_err(|error| PublishError::Refused(error.to_string()))
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn unix_ms() -> u64 {
+    millis(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
+}

@@ -1,0 +1,200 @@
+//! What concerns all nodes at once: users that a backend disconnects and tokens that it revokes. An order travels by
+//! Redis to every node, this one included; a revoked token is also remembered there, for who connects later.
+//!
+//! While Redis is away a revoked token may get in: nobody could tell. It is found out as soon as Redis is back.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fanfare_backplane::{Backplane, PublishError};
+use fanfare_core::Farewell;
+use fanfare_protocol::{CloseCode, Tenant, TopicKey};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::auth::Principal;
+use crate::own_channels::{Heard, OwnChannels};
+use crate::sessions::Sessions;
+
+/// Orders that wait to be carried out.
+const QUEUE_MAX: usize = 1_024;
+
+/// Revocations heard lately, for who was just connecting: it asked Redis before, and is listed after.
+const RECENT_MAX: usize = 4_096;
+
+/// Tokens asked about in one go when Redis is back.
+const ASKED_AT_ONCE: usize = 1_000;
+
+/// Before the tokens of all clients are asked about again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+const DISCONNECTED: &str = "disconnected by the backend";
+const REVOKED: &str = "the token is revoked";
+
+/// The part of a node that gives and carries out such orders.
+#[derive(Debug)]
+pub struct Control {
+    backplane: Backplane,
+    sessions: Arc<Sessions>,
+    recent: Mutex<VecDeque<Revoked>>,
+}
+
+/// What every node does when it hears it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+enum Order {
+    Disconnect { tenant: Box<str>, user: Box<str> },
+    Revoke(Revoked),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Revoked {
+    jti: Box<str>,
+    /// Whose tokens only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tenant: Option<Box<str>>,
+}
+
+impl Control {
+    /// Nothing is revoked yet.
+    pub fn new(backplane: Backplane, sessions: Arc<Sessions>) -> Arc<Self> {
+        Arc::new(Self { backplane, sessions, recent: Mutex::default() })
+    }
+
+    /// Disconnects a user's connections on every node.
+    ///
+    /// # Errors
+    /// When it is not known that the nodes will hear of it.
+    pub async fn disconnect(&self, tenant: &Tenant, user: &str) -> Result<(), PublishError> {
+        self.give(&Order::Disconnect { tenant: tenant.as_str().into(), user: user.into() }).await
+    }
+
+    /// Revokes the token with this `jti`, of one tenant or of any, for as long as `ttl`: its connections end on every
+    /// node, and it opens no new ones.
+    ///
+    /// # Errors
+    /// When either is not known to have worked; to revoke again does no harm.
+    pub async fn revoke(&self, token_id: &str, tenant: Option<&Tenant>, ttl: Duration) -> Result<(), PublishError> {
+        self.backplane.revoke(token_id, tenant, ttl).await?;
+        let tenant = tenant.map(|tenant| tenant.as_str().into());
+        self.give(&Order::Revoke(Revoked { jti: token_id.into(), tenant })).await
+    }
+
+    /// Whether a principal's token is known to be revoked.
+    pub async fn is_revoked(&self, principal: &Principal) -> bool {
+        let Some(token_id) = &principal.token_id else { return false };
+        match self.backplane.revoked(&[(token_id, &principal.tenant)]).await {
+            Ok(revoked) => revoked == [true],
+            Err(error) => {
+                tracing::debug!(%error, "can't ask whether a token is revoked: it is found out when Redis is back");
+                false
+            }
+        }
+    }
+
+    /// Whether a principal's token was revoked a moment ago. Without a pause, for who has just been listed.
+    pub fn was_just_revoked(&self, principal: &Principal) -> bool {
+        self.recent.lock().iter().any(|revoked| revoked.concerns(principal))
+    }
+
+    /// How a client ends whose token is revoked.
+    pub fn farewell_to_revoked() -> Farewell {
+        Farewell::new(CloseCode::Forbidden, REVOKED)
+    }
+
+    /// Carries out what it hears, for as long as the node lives.
+    pub async fn run(self: Arc<Self>, channels: Arc<OwnChannels>) {
+        let (sender, mut heard) = mpsc::channel(QUEUE_MAX);
+        let _listening = channels.listen(TopicKey::control(), sender);
+        let mut asking: Option<JoinHandle<()>> = None;
+        while let Some((_, heard)) = heard.recv().await {
+            match heard {
+                Heard::Message(payload) => self.hear(&payload),
+                // What was said meanwhile is lost; what was revoked is remembered on Redis.
+                Heard::Confirmed => {
+                    asking.inspect(JoinHandle::abort);
+                    asking = Some(tokio::spawn(Arc::clone(&self).end_revoked()));
+                }
+                Heard::Lost => {
+                    asking.take().inspect(JoinHandle::abort);
+                }
+                Heard::Refused(error) => {
+                    tracing::error!(error, "no order to disconnect or revoke reaches this node");
+                }
+            }
+        }
+    }
+
+    async fn give(&self, order: &Order) -> Result<(), PublishError> {
+        let order = serde_json::to_vec(order).expect("an order is plain data");
+        self.backplane.publish(&TopicKey::control(), Bytes::from(order)).await
+    }
+
+    fn hear(&self, payload: &[u8]) {
+        match serde_json::from_slice(payload) {
+            Ok(Order::Disconnect { tenant, user }) => {
+                let is_theirs = |owner: &Principal| owner.tenant.as_str() == &*tenant && owner.user == user;
+                self.end(is_theirs, DISCONNECTED);
+            }
+            Ok(Order::Revoke(revoked)) => {
+                self.end(|owner| revoked.concerns(owner), REVOKED);
+                let mut recent = self.recent.lock();
+                if recent.len() == RECENT_MAX {
+                    recent.pop_front();
+                }
+                recent.push_back(revoked);
+            }
+            // A newer node may say what this one doesn't know.
+            Err(error) => tracing::debug!(%error, "an order that this node doesn't know"),
+        }
+    }
+
+    fn end(&self, concerns: impl Fn(&Principal) -> bool, reason: &str) {
+        let sessions = self.sessions.owned_by(concerns);
+        if !sessions.is_empty() {
+            tracing::info!(connections = sessions.len(), reason, "ending connections");
+        }
+        for session in sessions {
+            session.close(&Farewell::new(CloseCode::Forbidden, reason));
+        }
+    }
+
+    /// Asks about the tokens of all clients, until Redis has answered.
+    async fn end_revoked(self: Arc<Self>) {
+        let owners = self.sessions.owners_with_token_ids();
+        let mut rest = &owners[..];
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(ASKED_AT_ONCE.min(rest.len()));
+            let token_of = |owner: &'_ Arc<Principal>| owner.token_id.clone().unwrap_or_default();
+            let ids: Vec<_> = now.iter().map(|(_, owner)| token_of(owner)).collect();
+            let tokens: Vec<_> = ids.iter().map(|id| &**id).zip(now.iter().map(|(_, owner)| &owner.tenant)).collect();
+            match self.backplane.revoked(&tokens).await {
+                Ok(revoked) => {
+                    let ended = now.iter().zip(revoked).filter(|(_, is_revoked)| *is_revoked);
+                    ended.for_each(|((session, _), _)| _ = session.close(&Self::farewell_to_revoked()));
+                    rest = later;
+                }
+                // That lasts until somebody allows it, and then the node connects anew.
+                Err(error @ PublishError::Refused(_)) => {
+                    tracing::error!(%error, "Redis doesn't tell this node which tokens are revoked");
+                    return;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "can't ask which tokens are revoked; asking again");
+                    tokio::time::sleep(ASK_AGAIN).await;
+                }
+            }
+        }
+    }
+}
+
+impl Revoked {
+    fn concerns(&self, owner: &Principal) -> bool {
+        owner.token_id.as_ref() == Some(&self.jti)
+            && self.tenant.as_deref().is_none_or(|tenant| tenant == owner.tenant.as_str())
+    }
+}
