@@ -5,6 +5,7 @@
 mod bad_events;
 mod command_line;
 mod config;
+mod control;
 mod drain;
 mod durable_only;
 mod eviction;
