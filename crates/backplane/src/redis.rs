@@ -11,6 +11,7 @@
 //! | `feed` | from a push of Redis to a notice in the inbox |
 //! | `publisher` | the connection that publishes, and its supervisor |
 //! | `probe` | proof that what is published comes back |
+//! | `echo` | which probes came back |
 //! | `sentinel` | which server is the primary |
 //! | `cluster` | the backplane over a Redis Cluster |
 //! | `connect` | from an address to a connection that is fit for use |
@@ -18,6 +19,7 @@
 //! | `socket` | TCP, TLS and Unix sockets |
 //! | `library` | the function library: on the server, and how it is called |
 //! | `functions` | [`FunctionLibrary`]: the same for operators |
+//! | `histories` | durable events as that takes and answers them |
 //! | `reader` | the pool that reads histories |
 //! | `records` | revoked tokens and nodes' reports |
 //! | `eviction` | does the server throw histories away? |
@@ -30,9 +32,11 @@ mod cluster;
 mod config;
 mod connect;
 mod connect_error;
+mod echo;
 mod eviction;
 mod feed;
 mod functions;
+mod histories;
 mod library;
 mod line;
 mod probe;

@@ -35,4 +35,32 @@ impl State {
     pub fn is_up(&self) -> bool {
         *self == State::Up
     }
+
+    /// What it is when the connection is lost, or could not be made.
+    pub(crate) fn away(&self, error: &str) -> State {
+        let error = error.to_owned();
+        match self {
+            State::Connecting { .. } => State::Connecting { error: Some(error) },
+            _ => State::Down { error },
+        }
+    }
+
+    /// What it is when the connection stands, and yet nobody should rely on it.
+    pub(crate) fn doubted(&self, doubt: State) -> State {
+        match (self, doubt) {
+            (State::Connecting { .. }, State::Unproven { error } | State::Undelivered { error }) => {
+                State::Connecting { error: Some(error) }
+            }
+            (_, doubt) => doubt,
+        }
+    }
+
+    /// Why messages don't flow, where that is known.
+    pub(crate) fn error(&self) -> Option<&str> {
+        match self {
+            State::Connecting { error } => error.as_deref(),
+            State::Up => None,
+            State::Unproven { error } | State::Undelivered { error } | State::Down { error } => Some(error),
+        }
+    }
 }

@@ -64,7 +64,7 @@ struct Shared {
     table: Mutex<Table>,
     common: Arc<Common>,
     /// Only for the text of commands: each primary's connection has its own.
-    library: Library,
+    functions: Library,
     /// The name of the probes' channels up to their hash tag.
     probe: Arc<str>,
 }
@@ -72,15 +72,11 @@ struct Shared {
 impl Cluster {
     pub(super) fn start(config: Arc<RedisConfig>, inbox: InboxSender) -> Cluster {
         let (sender, state) = watch::channel(State::Connecting { error: None });
-        let probe = match &config.node_id {
-            Some(id) => config.prefix.probe_channel(id),
-            None => config.prefix.probe_channel(&format!("{:016x}", rand::random::<u64>())),
-        };
         let shared = Arc::new(Shared {
             table: Mutex::default(),
             common: Arc::new(Common::new(inbox)),
-            library: Library::new(&config),
-            probe: probe.into(),
+            functions: Library::new(&config),
+            probe: super::probe::channel(&config).into(),
             config,
         });
         let coordinator = Coordinator { shared: Arc::clone(&shared), state: sender };

@@ -10,8 +10,8 @@ use redis::{AsyncConnectionConfig, RedisConnectionInfo, RedisResult, Value};
 use tokio::time::timeout;
 
 use super::config::RedisConfig;
-use super::connect_error::{Cause, ConnectError};
-use super::line::{Line, WatchedSocket};
+use super::connect_error::{Cause, ConnectError, is_servers};
+use super::line::{Line, Silent, WatchedSocket};
 use super::secret::Secret;
 use super::server::{Address, Endpoint};
 use super::{sentinel, socket};
@@ -125,6 +125,16 @@ async fn hello(connection: &mut MultiplexedConnection) -> RedisResult<Hello> {
 /// Asks for a sign of life. True when the server has become a replica since it was connected to.
 pub(super) async fn is_replica(connection: &mut MultiplexedConnection) -> RedisResult<bool> {
     Ok(is_replicas(&hello(connection).await?))
+}
+
+/// Is the connection still fit for use, after such an answer? An error says why not; one of the server's is a sign of life.
+pub(super) fn fit(is_replica: Result<RedisResult<bool>, Silent>, line: &Line) -> Result<(), String> {
+    match is_replica {
+        Err(silent) => Err(silent.to_string()),
+        Ok(Err(error)) if !is_servers(&error) => Err(line.fault()),
+        Ok(Ok(true)) => Err(DEMOTED.to_owned()),
+        Ok(_) => Ok(()),
+    }
 }
 
 /// Did a replica say this?

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 use redis::{PushInfo, PushKind, Value};
 
+use super::echo::Echo;
 use super::line::Line;
-use super::probe::Echo;
 use super::subscriber::Wanted;
 use super::subscriptions::Confirmation;
 use crate::inbox::InboxSender;

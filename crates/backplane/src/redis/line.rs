@@ -35,9 +35,10 @@ pub(super) struct Line {
     faulted: Notify,
 }
 
-/// Redis was silent for too long while an answer was due.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Silent;
+/// Redis was silent for so long while an answer was due.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("Redis did not answer for {0:?}")]
+pub(super) struct Silent(pub(super) Duration);
 
 /// The socket itself.
 pub(super) struct WatchedSocket {
@@ -100,7 +101,7 @@ impl Line {
                 if self.held_back.load(Ordering::Relaxed) { Instant::now() } else { self.last_read().max(due) };
             let end = last_sign + timeout;
             if end <= Instant::now() || self.start + self.caught_up_until() >= due + timeout {
-                return Err(Silent);
+                return Err(Silent(timeout));
             }
             tokio::select! {
                 biased;

@@ -17,16 +17,18 @@ use tokio::time::{sleep_until, timeout};
 use super::config::RedisConfig;
 use super::connect;
 use super::connect_error::{is_servers, server_words};
-use super::line::{Line, Silent};
+use super::echo::Echo;
+use super::line::Line;
 use super::publisher::Publisher;
 use crate::backplane::PublishError;
 use crate::delivery::Delivery;
 
 /// So many probes in a row don't come back until the connection is given up.
-pub(super) const LOST_MAX: u32 = 2;
+const LOST_MAX: u32 = 2;
 
-pub(super) const UNDELIVERED: &str = "what is published does not come back to this node's subscription, although both of its connections \
-                           answer: do they lead to one server (a failover, a load balancer or a proxy over several)?";
+const UNDELIVERED: &str = "what is published does not come back to this node's subscription, although both of its \
+                           connections answer: do they lead to one server (a failover, a load balancer or a proxy over \
+                           several)?";
 
 /// Proves delivery on one pub/sub connection after the other.
 #[derive(Debug)]
@@ -35,6 +37,20 @@ pub(super) struct Prover {
     publisher: Arc<Publisher>,
     deliveries: Arc<Deliveries>,
     channel: String,
+}
+
+/// How the probes of one connection went so far.
+#[derive(Debug)]
+pub(super) struct Course<'a> {
+    config: &'a RedisConfig,
+    publisher: &'a Publisher,
+    deliveries: &'a Deliveries,
+    line: &'a Line,
+    proof: &'a Proof,
+    last_proof: Instant,
+    /// In a row, the last one among them.
+    lost: u32,
+    is_ever_proved: bool,
 }
 
 /// What was proved last.
@@ -46,18 +62,6 @@ struct Figures {
     /// How long the last probe took, and when it came.
     last: Option<(Duration, Instant)>,
     waiting_since: Option<Instant>,
-}
-
-/// What comes back on one connection.
-#[derive(Debug)]
-pub(super) struct Echo {
-    /// The channel's name after the prefix.
-    path: Box<str>,
-    /// Tells this connection's probes from those of the one before, and of a node that was given the same id.
-    connection: u64,
-    /// The newest probe that came back, and when.
-    newest: Mutex<Option<(u64, Instant)>>,
-    came: Notify,
 }
 
 /// What is known about delivery on one connection.
@@ -82,18 +86,13 @@ pub(super) enum Verdict {
 
 impl Prover {
     pub(super) fn new(config: Arc<RedisConfig>, publisher: Arc<Publisher>, deliveries: Arc<Deliveries>) -> Prover {
-        let channel = match &config.node_id {
-            Some(id) => config.prefix.probe_channel(id),
-            None => config.prefix.probe_channel(&format!("{:016x}", rand::random::<u64>())),
-        };
+        let channel = channel(&config);
         Prover { config, publisher, deliveries, channel }
     }
 
     /// For the next connection.
     pub(super) fn new_echo(&self) -> Arc<Echo> {
-        let prefix_len = self.config.prefix.len_in(self.channel.as_bytes()).unwrap_or_default();
-        let path = self.channel[prefix_len..].into();
-        Arc::new(Echo { path, connection: rand::random(), newest: Mutex::default(), came: Notify::new() })
+        Arc::new(Echo::new(&self.config.prefix, &self.channel))
     }
 
     /// A connection is lost: from now on nothing is proved.
@@ -116,44 +115,29 @@ impl Prover {
         if let Err(error) = self.subscribe(&mut connection, line, proof, interval).await {
             return error;
         }
-        let (mut last_proof, mut lost) = (Instant::now(), 0);
-        let mut is_ever_proved = false;
+        let mut course = Course::new(&self.config, &self.publisher, &self.deliveries, line, proof);
         let mut number = 0;
         loop {
             number += 1;
             let sent = Instant::now();
             let mut next = sent + interval;
             self.deliveries.waits();
-            match self.publish(echo, number).await {
-                Ok(()) => match self.outcome(&mut connection, line, echo, number).await {
+            let published =
+                self.publisher.run(redis::cmd("PUBLISH").arg(&self.channel).arg(echo.payload(number))).await;
+            match published {
+                Ok(_) => match self.outcome(&mut connection, line, echo, number).await {
                     Err(error) => return error,
-                    Ok(Some(came)) => {
-                        self.deliveries.came(sent, came);
-                        line.caught_up(sent);
-                        (last_proof, lost, is_ever_proved) = (came, 0, true);
-                        proof.set(Verdict::Delivered);
-                    }
+                    Ok(Some(came)) => course.came(sent, came),
                     Ok(None) => {
-                        lost += 1;
-                        if lost == LOST_MAX {
-                            if !is_ever_proved {
-                                // It may as well be the other connection that leads astray.
-                                self.publisher.doubted.notify_one();
-                            }
-                            return UNDELIVERED.to_owned();
+                        if let Err(error) = course.lost() {
+                            return error;
                         }
-                        proof.set(Verdict::Undelivered(self.named(UNDELIVERED)));
                         // Another moment, another try.
                         next = Instant::now() + interval;
                     }
                 },
                 Err(PublishError::Refused(words)) => proof.set(Verdict::Unproven(self.refused(&words))),
-                // Whoever keeps that connection finds out what is wrong with it.
-                Err(PublishError::Unavailable | PublishError::Timeout) => {
-                    if last_proof.elapsed() >= interval + self.config.response_timeout {
-                        proof.set(Verdict::Unproven(self.no_publisher()));
-                    }
-                }
+                Err(PublishError::Unavailable | PublishError::Timeout) => course.unsent(),
             }
             tokio::select! {
                 () = sleep_until(next.into()) => {}
@@ -178,21 +162,9 @@ impl Prover {
                     proof.set(Verdict::Unproven(self.refused(&server_words(&error))));
                 }
                 Ok(Err(_)) => return Err(line.fault()),
-                Err(Silent) => return Err(self.silent()),
+                Err(silent) => return Err(silent.to_string()),
             }
             sleep_until((asked + interval).into()).await;
-        }
-    }
-
-    async fn publish(&self, echo: &Echo, number: u64) -> Result<(), PublishError> {
-        let mut connection = self.publisher.connection().ok_or(PublishError::Unavailable)?;
-        let mut publish = redis::cmd("PUBLISH");
-        publish.arg(&self.channel).arg(echo.payload(number));
-        match timeout(self.config.response_timeout, publish.exec_async(&mut connection)).await {
-            Err(_) => Err(PublishError::Timeout),
-            Ok(Err(error)) if is_servers(&error) => Err(PublishError::Refused(server_words(&error))),
-            Ok(Err(_)) => Err(PublishError::Unavailable),
-            Ok(Ok(())) => Ok(()),
         }
     }
 
@@ -207,38 +179,70 @@ impl Prover {
         if let Ok(came) = timeout(self.config.response_timeout, echo.wait_for(number)).await {
             return Ok(Some(came));
         }
-        match line.answer(self.config.response_timeout, connect::is_replica(connection)).await {
-            Err(Silent) => Err(self.silent()),
-            Ok(Err(error)) if !is_servers(&error) => Err(line.fault()),
-            Ok(Ok(true)) => Err(connect::DEMOTED.to_owned()),
-            Ok(_) => Ok(echo.came(number)),
-        }
-    }
-
-    fn named(&self, error: &str) -> String {
-        format!("{}: {error}", self.config.server)
+        let behind = line.answer(self.config.response_timeout, connect::is_replica(connection)).await;
+        connect::fit(behind, line).map(|()| echo.came(number))
     }
 
     fn refused(&self, words: &str) -> String {
         let channel = &self.channel;
         let prefix = self.config.prefix.as_str();
-        self.named(&format!(
-            "it refuses the channel {channel}, over which this node proves that messages flow; grant +subscribe, \
-             +publish and &{prefix}:node:* with ACL SETUSER: {words}"
-        ))
+        format!(
+            "{}: it refuses the channel {channel}, over which this node proves that messages flow; grant +subscribe, \
+             +publish and &{prefix}:node:* with ACL SETUSER: {words}",
+            self.config.server
+        )
+    }
+}
+
+/// The channel of a node's probes.
+pub(super) fn channel(config: &RedisConfig) -> String {
+    match &config.node_id {
+        Some(id) => config.prefix.probe_channel(id),
+        None => config.prefix.probe_channel(&format!("{:016x}", rand::random::<u64>())),
+    }
+}
+
+impl<'a> Course<'a> {
+    pub(super) fn new(
+        config: &'a RedisConfig,
+        publisher: &'a Publisher,
+        deliveries: &'a Deliveries,
+        line: &'a Line,
+        proof: &'a Proof,
+    ) -> Course<'a> {
+        let last_proof = Instant::now();
+        Course { config, publisher, deliveries, line, proof, last_proof, lost: 0, is_ever_proved: false }
     }
 
-    fn no_publisher(&self) -> String {
-        let why = match self.publisher.why_away() {
-            // It tells the address itself.
-            why if !why.is_empty() && self.publisher.connection().is_none() => why,
-            _ => self.named("no answer in time"),
-        };
-        format!("there is no connection to publish a probe over, so it can't be proved that messages flow: {why}")
+    /// A probe came back.
+    pub(super) fn came(&mut self, sent: Instant, came: Instant) {
+        self.deliveries.came(sent, came);
+        self.line.caught_up(sent);
+        (self.last_proof, self.lost, self.is_ever_proved) = (came, 0, true);
+        self.proof.set(Verdict::Delivered);
     }
 
-    fn silent(&self) -> String {
-        format!("Redis did not answer for {:?}", self.config.response_timeout)
+    /// A probe that was published did not come back. An error means that the connection must end.
+    pub(super) fn lost(&mut self) -> Result<(), String> {
+        self.lost += 1;
+        if self.lost < LOST_MAX {
+            self.proof.set(Verdict::Undelivered(format!("{}: {UNDELIVERED}", self.config.server)));
+            return Ok(());
+        }
+        if !self.is_ever_proved {
+            // It may as well be the other connection that leads astray.
+            self.publisher.doubted.notify_one();
+        }
+        Err(UNDELIVERED.to_owned())
+    }
+
+    /// There was no connection to publish a probe over, or it gave no answer. Whoever keeps that connection finds out what is
+    /// wrong with it.
+    pub(super) fn unsent(&self) {
+        let interval = self.config.probe_interval.unwrap_or_default();
+        if self.last_proof.elapsed() >= interval + self.config.response_timeout {
+            self.proof.set(Verdict::Unproven(self.publisher.no_probe()));
+        }
     }
 }
 
@@ -256,48 +260,6 @@ impl Deliveries {
 
     pub(super) fn came(&self, sent: Instant, came: Instant) {
         *self.0.lock() = Figures { last: Some((came.saturating_duration_since(sent), came)), waiting_since: None };
-    }
-}
-
-impl Echo {
-    /// Is this what follows the prefix in the name of the probes' channel?
-    pub(super) fn is_its(&self, path: &[u8]) -> bool {
-        path == self.path.as_bytes()
-    }
-
-    /// Something came on the channel. What is not this connection's probe is nobody's.
-    pub(super) fn take(&self, payload: &[u8], at: Instant) {
-        let Some(number) = self.number(payload) else { return };
-        let mut newest = self.newest.lock();
-        if newest.is_none_or(|(newest, _)| newest < number) {
-            *newest = Some((number, at));
-        }
-        drop(newest);
-        self.came.notify_one();
-    }
-
-    fn payload(&self, number: u64) -> String {
-        format!("{:016x}-{number}", self.connection)
-    }
-
-    fn number(&self, payload: &[u8]) -> Option<u64> {
-        let (connection, number) = std::str::from_utf8(payload).ok()?.split_once('-')?;
-        let is_mine = u64::from_str_radix(connection, 16).is_ok_and(|connection| connection == self.connection);
-        is_mine.then(|| number.parse().ok()).flatten()
-    }
-
-    /// When this probe, or a later one, came back.
-    fn came(&self, number: u64) -> Option<Instant> {
-        self.newest.lock().and_then(|(newest, at)| (newest >= number).then_some(at))
-    }
-
-    async fn wait_for(&self, number: u64) -> Instant {
-        loop {
-            if let Some(at) = self.came(number) {
-                return at;
-            }
-            self.came.notified().await;
-        }
     }
 }
 
@@ -324,32 +286,6 @@ impl Proof {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn echo(connection: u64) -> Echo {
-        Echo { path: "node:a:probe".into(), connection, newest: Mutex::default(), came: Notify::new() }
-    }
-
-    #[test]
-    fn knows_its_own_probes_only() {
-        let echo = echo(7);
-        let now = Instant::now();
-        assert!(echo.is_its(b"node:a:probe") && !echo.is_its(b"node:b:probe") && !echo.is_its(b"acme:tenant"));
-        let other = super::tests::echo(8).payload(1);
-        for payload in [other.as_bytes(), b"", b"-", b"7", b"0000000000000007-", b"\xff-1"] {
-            echo.take(payload, now);
-            assert_eq!(echo.came(1), None, "{payload:?}");
-        }
-        echo.take(echo.payload(1).as_bytes(), now);
-        assert_eq!((echo.came(1), echo.came(2)), (Some(now), None));
-    }
-
-    #[test]
-    fn a_later_probe_proves_as_much_as_an_earlier_one() {
-        let (echo, now) = (echo(7), Instant::now());
-        echo.take(echo.payload(3).as_bytes(), now);
-        echo.take(echo.payload(2).as_bytes(), now + Duration::from_secs(1));
-        assert_eq!((echo.came(2), echo.came(3), echo.came(4)), (Some(now), Some(now), None));
-    }
 
     #[test]
     fn lag_grows_while_a_proof_is_waited_for() {

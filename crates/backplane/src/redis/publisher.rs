@@ -1,7 +1,7 @@
-//! The connection that publishes, and its supervisor, which also offers the pool that reads. One connection for all callers: redis-rs sends what many ask for in
-//! one go. It deliberately isn't a pool, whose every use costs a `PING`, and it repeats nothing: whether a payload whose
-//! connection broke was published is not known. (What the server refused was not, so only that is repeated, when the
-//! function library had vanished.)
+//! The connection that publishes, and its supervisor, which also offers the pool that reads. One connection for all callers:
+//! redis-rs sends what many ask for in one go. It deliberately isn't a pool, whose every use costs a `PING`, and it repeats
+//! nothing: whether a payload whose connection broke was published is not known. (What the server refused was not, so only
+//! that is repeated, when the function library had vanished.)
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,12 +19,11 @@ use super::config::RedisConfig;
 use super::connect::{self, Link};
 use super::connect_error::{is_servers, server_words};
 use super::library::{CallError, Library};
-use super::line::Line;
+use super::line::{Line, Silent};
 use super::server::Endpoint;
-use super::{eviction, reader, sentinel};
+use super::{eviction, histories, reader, sentinel};
 use crate::backplane::PublishError;
-use crate::history::{Keep, MAXLEN_DEFAULT, TTL_DEFAULT};
-use crate::keyspace::Prefix;
+use crate::history::Keep;
 
 /// Publishes without an answer at the same time. More wait, within their own `response_timeout`.
 const PUBLISHES_MAX: usize = 1_024;
@@ -33,7 +32,7 @@ const PUBLISHES_MAX: usize = 1_024;
 #[derive(Debug)]
 pub(super) struct Publisher {
     config: Arc<RedisConfig>,
-    library: Library,
+    functions: Library,
     /// None while Redis is away.
     offer: watch::Sender<Option<Arc<Offer>>>,
     /// The code (`OOM`) of why positions can't be proven, as it was last logged.
@@ -58,6 +57,11 @@ pub(super) struct Offer {
 }
 
 impl Offer {
+    /// For one command, and not for longer.
+    pub(super) fn connection(&self) -> MultiplexedConnection {
+        self.connection.clone()
+    }
+
     /// Ends with the connection.
     pub(super) async fn over(&self) {
         let mut lives = self.lives.clone();
@@ -68,10 +72,10 @@ impl Offer {
 
 impl Publisher {
     pub(super) fn new(config: Arc<RedisConfig>) -> Publisher {
-        let library = Library::new(&config);
+        let functions = Library::new(&config);
         Publisher {
             config,
-            library,
+            functions,
             offer: watch::Sender::new(None),
             unprovable: Mutex::default(),
             away: Mutex::default(),
@@ -80,8 +84,8 @@ impl Publisher {
         }
     }
 
-    pub(super) fn library(&self) -> &Library {
-        &self.library
+    pub(super) fn functions(&self) -> &Library {
+        &self.functions
     }
 
     /// What there is now; none while Redis is away.
@@ -118,9 +122,9 @@ impl Publisher {
         keep: &Keep,
     ) -> Result<Position, PublishError> {
         let offer = self.offer().ok_or(PublishError::Unavailable)?;
-        let mut connection = offer.connection.clone();
-        let command = durable(&self.library, &self.config.prefix, topic, envelope, keep);
-        let calling = self.library.call::<String>(&mut connection, &command);
+        let mut connection = offer.connection();
+        let command = histories::publish(&self.functions, &self.config.prefix, topic, envelope, keep);
+        let calling = self.functions.call::<Value>(&mut connection, &command);
         match timeout(self.config.response_timeout, calling).await {
             Err(_) => Err(PublishError::Timeout),
             Ok(Err(CallError::Refused(error))) => {
@@ -128,20 +132,22 @@ impl Publisher {
                 Err(PublishError::Refused(error))
             }
             Ok(Err(CallError::Broken(_))) => Err(PublishError::Unavailable),
-            Ok(Ok(position)) => position
-                .parse()
-                .map_err(|_| PublishError::Refused(format!("`{position}` is no position: {}", reader::NOT_OURS))),
+            Ok(Ok(answer)) => histories::published(&answer),
         }
     }
 
-    /// Why there is no connection.
-    pub(super) fn why_away(&self) -> String {
-        self.away.lock().clone()
+    /// Why no probe is published.
+    pub(super) fn no_probe(&self) -> String {
+        let why = self.away.lock().clone();
+        // It tells the address itself.
+        let is_why = !why.is_empty() && !self.is_connected();
+        let why = if is_why { why } else { format!("{}: no answer in time", self.config.server) };
+        format!("there is no connection to publish a probe over, so it can't be proved that messages flow: {why}")
     }
 
     /// For one command, and not for longer.
     pub(super) fn connection(&self) -> Option<MultiplexedConnection> {
-        self.offer().map(|offer| offer.connection.clone())
+        self.offer().map(|offer| offer.connection())
     }
 
     pub(super) async fn publish(&self, topic: &TopicKey, payload: &[u8]) -> Result<(), PublishError> {
@@ -152,7 +158,7 @@ impl Publisher {
 
     /// Runs one plain command.
     pub(super) async fn run(&self, command: &Cmd) -> Result<Value, PublishError> {
-        let mut connection = self.offer().ok_or(PublishError::Unavailable)?.connection.clone();
+        let mut connection = self.connection().ok_or(PublishError::Unavailable)?;
         match timeout(self.config.response_timeout, command.query_async(&mut connection)).await {
             Err(_) => Err(PublishError::Timeout),
             Ok(Err(error)) if is_servers(&error) => Err(PublishError::Refused(server_words(&error))),
@@ -168,26 +174,6 @@ pub(super) fn leave_demoted(line: &Line, error: &str) {
     if error.starts_with("READONLY") {
         line.fail("the server has become a replica");
     }
-}
-
-/// The command of a durable publish.
-pub(super) fn durable(library: &Library, prefix: &Prefix, topic: &TopicKey, envelope: &[u8], keep: &Keep) -> Cmd {
-    // All keys are declared: a slot that migrates then answers TRYAGAIN instead of half a publish.
-    let mut keys = vec![prefix.channel(topic), prefix.head(topic)];
-    keys.extend(keep.id.as_ref().map(|id| prefix.id(topic, id)));
-    let mut command = library.command("fanfare_publish", &keys);
-    command.arg(envelope);
-    // The library's own defaults are left out: it is faster without.
-    if keep.maxlen != MAXLEN_DEFAULT {
-        command.arg("maxlen").arg(keep.maxlen);
-    }
-    if keep.ttl != TTL_DEFAULT {
-        command.arg("ttl_ms").arg(u64::try_from(keep.ttl.as_millis()).unwrap_or(u64::MAX));
-    }
-    if let Some(id) = &keep.id {
-        command.arg("id").arg(&**id);
-    }
-    command
 }
 
 /// Never ends; dropping it closes the connection.
@@ -252,32 +238,28 @@ async fn prepare(
     endpoint: &Endpoint,
 ) -> Result<Pool, String> {
     let limit = publisher.config.response_timeout;
-    match timeout(limit, publisher.library.prepare(&mut connection)).await {
-        Err(_) => return Err(format!("Redis did not answer for {limit:?}")),
+    match timeout(limit, publisher.functions.prepare(&mut connection)).await {
+        Err(_) => return Err(Silent(limit).to_string()),
         Ok(Err(CallError::Broken(error))) => return Err(error.to_string()),
         Ok(Err(CallError::Refused(error))) => tracing::warn!(error, "durable events may be refused"),
         Ok(Ok(_)) => {}
     }
     let looking = timeout(limit, eviction::warn(&mut connection)).await;
-    looking.map_err(|_| format!("Redis did not answer for {limit:?}"))?;
+    looking.map_err(|_| Silent(limit).to_string())?;
     reader::pool(&publisher.config, endpoint).await.map_err(|cause| cause.to_string())
 }
 
 /// Asks for signs of life, for the server's role, and for the function library. Returns why the connection must end.
 async fn watch(publisher: &Publisher, mut connection: MultiplexedConnection, line: &Line) -> String {
     let config = &publisher.config;
-    let silent = || format!("Redis did not answer for {:?}", config.response_timeout);
     loop {
         sleep(config.ping_interval).await;
-        let ping = connect::is_replica(&mut connection);
-        match line.answer(config.response_timeout, ping).await {
-            Err(_) => return silent(),
-            Ok(Err(error)) if !is_servers(&error) => return line.fault(),
-            Ok(Ok(true)) => return connect::DEMOTED.to_owned(),
-            Ok(_) => {}
+        let ping = line.answer(config.response_timeout, connect::is_replica(&mut connection)).await;
+        if let Err(error) = connect::fit(ping, line) {
+            return error;
         }
-        match line.answer(config.response_timeout, publisher.library.keep(&mut connection)).await {
-            Err(_) => return silent(),
+        match line.answer(config.response_timeout, publisher.functions.keep(&mut connection)).await {
+            Err(silent) => return silent.to_string(),
             Ok(Err(CallError::Broken(_))) => return line.fault(),
             // Whoever calls it is told what is wrong.
             Ok(Err(CallError::Refused(_)) | Ok(())) => {}

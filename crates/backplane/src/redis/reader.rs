@@ -4,7 +4,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use bytes::Bytes;
 use deadpool_redis::{Manager, Pool, PoolError, Runtime};
 use fanfare_protocol::{Position, TopicKey};
 use futures_util::FutureExt;
@@ -16,11 +15,12 @@ use redis::{ClientTlsConfig, TlsCertificates, Value};
 use super::config::{ClientCertificate, RedisConfig};
 use super::connect;
 use super::connect_error::{Cause, is_servers, server_words};
+use super::histories::{self, not_ours, text};
 use super::library::CallError;
 use super::line::Line;
 use super::publisher::{Publisher, leave_demoted};
 use super::server::Endpoint;
-use crate::history::{Page, Read, ReadError, ReadLimits, Stored, Tail};
+use crate::history::{Page, Read, ReadError, ReadLimits, Tail};
 
 /// Topics in one call: more would hold up everything else on the server for too long.
 const CALL_TOPICS_MAX: usize = 256;
@@ -28,10 +28,6 @@ const CALL_TOPICS_MAX: usize = 256;
 const CALL_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Calls on their way at the same time, and connections.
 const CALLS_MAX: usize = 4;
-
-/// What is said of an answer that no function of ours gives.
-pub(super) const NOT_OURS: &str =
-    "the answer is none of Fanfare's function library: is another one of the same name loaded?";
 
 /// Reads with what the publisher's supervisor offers.
 #[derive(Debug)]
@@ -123,35 +119,19 @@ impl<'a> Reader<'a> {
         before: Option<Position>,
         limits: ReadLimits,
     ) -> Result<Page, ReadError> {
-        if before == Some(Position::NONE) {
-            // Nothing stands before it, and Redis takes it for no place at all.
-            return Ok(Page { events: Vec::new(), more: false });
+        let channel = self.config.prefix.channel(topic);
+        match histories::history(self.publisher.functions(), &channel, before, limits) {
+            Some(command) => histories::page(self.call(command, Duration::ZERO).await?),
+            None => Ok(histories::no_page()),
         }
-        let mut command = self.publisher.library().command("fanfare_history", &[self.config.prefix.channel(topic)]);
-        command.arg(limits.events_max.max(1)).arg(limits.bytes_max.max(1)).arg(text_of(before));
-        let Value::Array(answer) = self.call(command, Duration::ZERO).await? else { return Err(not_ours()) };
-        let mut answer = answer.into_iter();
-        let Some(Value::Int(more)) = answer.next() else { return Err(not_ours()) };
-        let mut events = events(answer)?;
-        events.reverse();
-        Ok(Page { events, more: more == 1 })
     }
 
     /// One answer for each topic, if there is any.
     async fn read_batch(&self, reads: &[Read], limits: ReadLimits) -> Result<Vec<Result<Tail, ReadError>>, ReadError> {
         let channels: Vec<_> = reads.iter().map(|read| self.config.prefix.channel(&read.topic)).collect();
-        let mut command = self.publisher.library().command("fanfare_read", &channels);
-        command.arg(limits.events_max.max(1)).arg(limits.bytes_max.max(1));
-        for read in reads {
-            command.arg(text_of(read.after));
-        }
-        let Value::Array(answers) = self.call(command, self.config.response_timeout).await? else {
-            return Err(not_ours());
-        };
-        if answers.len() != reads.len() {
-            return Err(not_ours());
-        }
-        let mut tails: Vec<_> = answers.into_iter().map(tail).collect();
+        let command = histories::read(self.publisher.functions(), &channels, reads, limits);
+        let answer = self.call(command, self.config.response_timeout).await?;
+        let mut tails = histories::tails(answer, reads.len())?;
         let to_begin: Vec<_> = (0..tails.len())
             .filter(|&at| tails[at].as_ref().is_ok_and(|tail| tail.position == Position::NONE))
             .collect();
@@ -169,16 +149,16 @@ impl<'a> Reader<'a> {
 
     /// Begins epochs. Where that is refused, nothing can be proven, and what is there is still of use.
     async fn begin(&self, channels: &[&str]) -> Result<Vec<Position>, ReadError> {
-        let answers = match self.call(self.publisher.library().command("fanfare_begin", channels), Duration::ZERO).await
-        {
-            Ok(Value::Array(answers)) => answers,
-            Ok(_) => return Err(not_ours()),
-            Err(ReadError::Refused(error)) => {
-                self.publisher.note_unprovable(&error);
-                return Ok(vec![Position::NONE; channels.len()]);
-            }
-            Err(error) => return Err(error),
-        };
+        let answers =
+            match self.call(self.publisher.functions().command("fanfare_begin", channels), Duration::ZERO).await {
+                Ok(Value::Array(answers)) => answers,
+                Ok(_) => return Err(not_ours()),
+                Err(ReadError::Refused(error)) => {
+                    self.publisher.note_unprovable(&error);
+                    return Ok(vec![Position::NONE; channels.len()]);
+                }
+                Err(error) => return Err(error),
+            };
         let position = |answer: &Value| {
             let text = text(answer).unwrap_or_default();
             text.parse().unwrap_or_else(|_| {
@@ -194,7 +174,7 @@ impl<'a> Reader<'a> {
         let offer = self.publisher.offer_within(wait).await.ok_or(ReadError::Unavailable)?;
         let calling = async {
             let mut connection = offer.pool.get().await.map_err(|error| not_connected(&error, &offer.line))?;
-            match self.publisher.library().call(&mut connection, &command).await {
+            match self.publisher.functions().call(&mut connection, &command).await {
                 Ok(answer) => Ok(answer),
                 Err(CallError::Refused(error)) => {
                     leave_demoted(&offer.line, &error);
@@ -230,51 +210,6 @@ fn batches(reads: &[Read], limits: ReadLimits) -> impl Iterator<Item = &[Read]> 
         rest = others;
         (!batch.is_empty()).then_some(batch)
     })
-}
-
-pub(super) fn tail(answer: Value) -> Result<Tail, ReadError> {
-    let answer = match answer {
-        Value::Array(answer) => answer,
-        // Why this one topic can't be read.
-        words => return Err(text(&words).map_or_else(not_ours, |words| ReadError::Refused(words.to_owned()))),
-    };
-    let mut answer = answer.into_iter();
-    let (Some(position), Some(Value::Int(more))) = (answer.next(), answer.next()) else { return Err(not_ours()) };
-    let position = match text(&position) {
-        Some("") => Position::NONE,
-        position => parse(position)?,
-    };
-    Ok(Tail { position, events: events(answer)?, more: more == 1 })
-}
-
-/// `id, envelope, id, envelope, …`
-pub(super) fn events(mut answer: std::vec::IntoIter<Value>) -> Result<Vec<Stored>, ReadError> {
-    let mut events = Vec::with_capacity(answer.len() / 2);
-    while let Some(id) = answer.next() {
-        let position = parse(text(&id))?;
-        let Some(Value::BulkString(envelope)) = answer.next() else { return Err(not_ours()) };
-        events.push(Stored { position, envelope: Bytes::from(envelope) });
-    }
-    Ok(events)
-}
-
-fn parse(position: Option<&str>) -> Result<Position, ReadError> {
-    position.and_then(|text| text.parse().ok()).ok_or_else(not_ours)
-}
-
-pub(super) fn text(value: &Value) -> Option<&str> {
-    match value {
-        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
-        _ => None,
-    }
-}
-
-pub(super) fn text_of(position: Option<Position>) -> String {
-    position.map_or_else(String::new, |position| position.to_string())
-}
-
-pub(super) fn not_ours() -> ReadError {
-    ReadError::Refused(NOT_OURS.to_owned())
 }
 
 pub(super) fn not_connected(error: &PoolError, line: &Line) -> ReadError {

@@ -20,9 +20,10 @@ use super::backoff::Backoff;
 use super::config::RedisConfig;
 use super::connect::{self, Link};
 use super::connect_error::{ConnectError, is_servers, server_words};
+use super::echo::Echo;
 use super::feed::Feed;
 use super::line::{Line, Silent};
-use super::probe::{Echo, Proof, Prover, Verdict};
+use super::probe::{Proof, Prover, Verdict};
 use super::sentinel;
 use super::subscriptions::{Round, Subscriptions};
 use crate::inbox::InboxSender;
@@ -61,7 +62,8 @@ struct Answer {
     result: Result<RedisResult<()>, Silent>,
 }
 
-enum Command {
+/// What is sent on a pub/sub connection, to one server and to each primary of a cluster.
+pub(super) enum Command {
     Ping,
     /// Redis answers in order, so when it has answered, all that it published before has come.
     Fence(Vec<u64>),
@@ -93,9 +95,7 @@ impl Wanted {
         drop(subscriptions);
         self.changed.notify_one();
     }
-}
 
-impl Wanted {
     /// Asks for a fence. On a connection that is lost before it came, it never comes.
     pub(super) fn fence(&self, number: u64) {
         self.fences.lock().push(number);
@@ -259,7 +259,7 @@ impl Subscriber {
     /// An error means that the connection is of no use any more.
     fn take_answer(&self, answer: Answer, line: &Line) -> Result<(), String> {
         let refusal = match answer.result {
-            Err(Silent) => return Err(format!("Redis did not answer for {:?}", self.config.response_timeout)),
+            Err(silent) => return Err(silent.to_string()),
             Ok(Err(error)) if is_servers(&error) => Some(server_words(&error)),
             Ok(Err(_)) => return Err(line.fault()),
             Ok(Ok(())) => None,
@@ -313,48 +313,38 @@ impl Subscriber {
             }
             subscriptions.len()
         };
-        let is_new = self.state.send_if_modified(|state| !std::mem::replace(state, State::Up).is_up());
-        if is_new {
+        if self.change(|_| State::Up).is_some() {
             tracing::info!(server = %self.config.server, topics, "subscribed");
         }
     }
 
-    /// The connection stands, and yet nobody should rely on it.
     fn tell_doubt(&self, doubt: State) {
-        self.state.send_if_modified(|state| {
-            let told = match (&*state, doubt) {
-                (State::Connecting { .. }, State::Unproven { error } | State::Undelivered { error }) => {
-                    State::Connecting { error: Some(error) }
-                }
-                (_, doubt) => doubt,
-            };
-            let is_new = *state != told;
-            if is_new
-                && let State::Connecting { error: Some(error) }
-                | State::Unproven { error }
-                | State::Undelivered { error } = &told
-            {
-                tracing::warn!(error, "it is not proved that Redis delivers to this node");
-            }
-            *state = told;
-            is_new
-        });
+        let told = self.change(|state| state.doubted(doubt));
+        if let Some(error) = told.as_ref().and_then(State::error) {
+            tracing::warn!(error, "it is not proved that Redis delivers to this node");
+        }
     }
 
     fn tell_away(&self, error: &str) {
         self.prover.lost();
+        // Once for each reason, not once for each attempt.
+        if self.change(|state| state.away(error)).is_some() {
+            tracing::warn!(error, "no subscriptions to Redis; trying again");
+        }
+    }
+
+    /// Changes the state. Returns what it is now, if that is new.
+    fn change(&self, next: impl FnOnce(&State) -> State) -> Option<State> {
+        let mut told = None;
         self.state.send_if_modified(|state| {
-            let away = match state {
-                State::Connecting { .. } => State::Connecting { error: Some(error.to_owned()) },
-                _ => State::Down { error: error.to_owned() },
-            };
-            let is_new = *state != away;
-            // Once for each reason, not once for each attempt.
+            let next = next(state);
+            let is_new = *state != next;
             if is_new {
-                tracing::warn!(error, "no subscriptions to Redis; trying again");
+                state.clone_from(&next);
+                told = Some(next);
             }
-            *state = away;
             is_new
         });
+        told
     }
 }

@@ -1,6 +1,7 @@
 //! Commands of a cluster: each goes to the primary of its slot, and follows the slot when that has moved. What was refused
 //! was not done, so only that is repeated, for as long as an answer may take: whether a command whose connection broke was
-//! done is not known. Deliberately no view of the cluster of its own.
+//! done is not known. Each attempt has that time for itself, since of one that is cut short nobody knows what it did, and
+//! then the refusals before it can't be the answer. Deliberately no view of the cluster of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Value};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Shared;
 use super::member::Member;
@@ -19,14 +20,15 @@ use super::slots::{redirection, slot_of};
 use crate::backplane::PublishError;
 use crate::history::{Keep, Page, Read, ReadError, ReadLimits, Tail};
 use crate::redis::backoff::Backoff;
+use crate::redis::histories::{self, not_ours, text};
 use crate::redis::library::CallError;
-use crate::redis::publisher;
-use crate::redis::reader::{self, not_ours};
+use crate::redis::publisher::Offer;
+use crate::redis::reader;
 use crate::redis::server::Endpoint;
 
 /// Reads on their way at the same time.
 const READS_MAX: usize = 64;
-/// Redirections that one command follows.
+/// Redirections that one command follows in a row.
 const REDIRECTIONS_MAX: u32 = 16;
 /// Pauses before a command that met a moving slot, or a primary that is being connected to, is repeated.
 const REPEAT_MIN: Duration = Duration::from_millis(2);
@@ -53,6 +55,20 @@ enum Failure {
 enum Next {
     Owner,
     Redirected { to: Endpoint, asking: bool },
+}
+
+/// The attempts at one command.
+struct Attempts {
+    /// How long each may take, and from the first one on others may be begun.
+    limit: Duration,
+    end: Instant,
+    /// When the present one was.
+    begun: Instant,
+    backoff: Backoff,
+    /// Of the present one.
+    redirections: u32,
+    /// Why the last one was refused, if that may pass.
+    refusal: Option<String>,
 }
 
 /// What a refusal asks for.
@@ -87,12 +103,9 @@ impl Shared {
         keep: &Keep,
     ) -> Result<Position, PublishError> {
         let prefix = &self.config.prefix;
-        let command = publisher::durable(&self.library, prefix, topic, envelope, keep);
-        let position = self.call(slot_of(&prefix.channel(topic)), &command, Way::Publishing).await?;
-        let position = reader::text(&position).unwrap_or_default();
-        position
-            .parse()
-            .map_err(|_| PublishError::Refused(format!("`{position}` is no position: {}", reader::NOT_OURS)))
+        let command = histories::publish(&self.functions, prefix, topic, envelope, keep);
+        let answer = self.call(slot_of(&prefix.channel(topic)), &command, Way::Publishing).await?;
+        histories::published(&answer)
     }
 
     /// Topics of different slots can't share a call.
@@ -104,10 +117,10 @@ impl Shared {
     async fn read_one(&self, read: &Read, limits: ReadLimits) -> Result<Tail, ReadError> {
         let channel = self.config.prefix.channel(&read.topic);
         let slot = slot_of(&channel);
-        let mut command = self.library.command("fanfare_read", &[&channel]);
-        command.arg(limits.events_max.max(1)).arg(limits.bytes_max.max(1)).arg(reader::text_of(read.after));
-        let Value::Array(answer) = self.call(slot, &command, Way::Reading).await? else { return Err(not_ours()) };
-        let mut tail = reader::tail(answer.into_iter().next().ok_or_else(not_ours)?)?;
+        let command =
+            histories::read(&self.functions, std::slice::from_ref(&channel), std::slice::from_ref(read), limits);
+        let answer = self.call(slot, &command, Way::Reading).await?;
+        let mut tail = histories::tails(answer, 1)?.pop().unwrap_or_else(|| Err(not_ours()))?;
         if tail.position == Position::NONE {
             tail.position = self.begin(slot, &channel, &self.config.prefix.head(&read.topic)).await?;
         }
@@ -116,13 +129,13 @@ impl Shared {
 
     /// Begins an epoch. Where that is refused, nothing can be proven, and what is there is still of use.
     async fn begin(&self, slot: u16, channel: &str, head: &str) -> Result<Position, ReadError> {
-        let command = self.library.command("fanfare_begin", &[channel, head]);
+        let command = self.functions.command("fanfare_begin", &[channel, head]);
         let words = match self.call(slot, &command, Way::Reading).await {
             Ok(Value::Array(answers)) => {
-                let text = answers.first().and_then(reader::text).unwrap_or_default();
-                match text.parse() {
+                let words = answers.first().and_then(text).unwrap_or_default();
+                match words.parse() {
                     Ok(position) => return Ok(position),
-                    Err(_) => text.to_owned(),
+                    Err(_) => words.to_owned(),
                 }
             }
             Ok(_) => return Err(not_ours()),
@@ -142,15 +155,10 @@ impl Shared {
         limits: ReadLimits,
     ) -> Result<Page, ReadError> {
         let channel = self.config.prefix.channel(topic);
-        let mut command = self.library.command("fanfare_history", &[&channel]);
-        command.arg(limits.events_max.max(1)).arg(limits.bytes_max.max(1)).arg(reader::text_of(before));
-        let answer = self.call(slot_of(&channel), &command, Way::Reading).await?;
-        let Value::Array(answer) = answer else { return Err(not_ours()) };
-        let mut answer = answer.into_iter();
-        let Some(Value::Int(more)) = answer.next() else { return Err(not_ours()) };
-        let mut events = reader::events(answer)?;
-        events.reverse();
-        Ok(Page { events, more: more == 1 })
+        match histories::history(&self.functions, &channel, before, limits) {
+            Some(command) => histories::page(self.call(slot_of(&channel), &command, Way::Reading).await?),
+            None => Ok(histories::no_page()),
+        }
     }
 
     fn owner(&self, slot: u16) -> Option<Arc<Member>> {
@@ -167,106 +175,122 @@ impl Shared {
     }
 
     async fn call(&self, slot: u16, command: &Cmd, way: Way) -> Result<Value, Failure> {
-        let deadline = Instant::now() + self.config.response_timeout;
-        let mut backoff = Backoff::new(REPEAT_MIN, REPEAT_MAX);
-        let (mut next, mut redirections, mut refusal) = (Next::Owner, 0, None);
+        let mut attempts = Attempts::new(self.config.response_timeout);
+        let mut next = Next::Owner;
         loop {
             let (member, asking) = match &next {
-                Next::Owner => (self.owner(slot).ok_or(Failure::Unavailable)?, false),
+                Next::Owner => (self.owner(slot).ok_or_else(|| attempts.given_up())?, false),
                 Next::Redirected { to, asking } => (self.member(to), *asking),
             };
-            if !member.publisher.is_connected() {
+            let Some(offer) = member.publisher.offer() else {
                 let is_new = member.start_time().elapsed() < self.config.connect_timeout;
                 if !is_new {
-                    return Err(Failure::Unavailable);
+                    return Err(attempts.given_up());
                 }
-                self.pause(&mut backoff, deadline, &mut refusal).await?;
+                attempts.pause().await?;
                 continue;
-            }
-            let calling = timeout_at(deadline, call_at(&member, command, way, asking));
-            let answer = match calling.await.unwrap_or(Err(Failure::Timeout)) {
-                Ok(answer) if way == Way::Reading && is_elsewhere(&answer) => Err(Failure::Refused(String::new())),
-                answer => answer,
             };
-            let Err(Failure::Refused(words)) = answer else { return answer };
-            match kind_of(&words, way, &member.endpoint) {
+            let calling = timeout_at(attempts.deadline(), call_at(&member, &offer, command, way, asking));
+            let words = match calling.await.unwrap_or(Err(Failure::Timeout)) {
+                Ok(answer) => match elsewhere(&answer) {
+                    Some(words) if way == Way::Reading => words.to_owned(),
+                    _ => return Ok(answer),
+                },
+                Err(Failure::Refused(words)) => words,
+                Err(failure) => return Err(failure),
+            };
+            next = match kind_of(&words, way, &member.endpoint) {
                 Refusal::Final => return Err(Failure::Refused(words)),
                 Refusal::Moved(slot, to) => {
                     self.common.redirected(slot, &to);
-                    next = Next::Redirected { to, asking: false };
+                    attempts.redirected(&words)?;
+                    Next::Redirected { to, asking: false }
                 }
-                Refusal::Ask(to) => next = Next::Redirected { to, asking: true },
+                Refusal::Ask(to) => {
+                    attempts.redirected(&words)?;
+                    Next::Redirected { to, asking: true }
+                }
                 Refusal::Moving => {
-                    next = Next::Owner;
-                    refusal = Some(format!(
-                        "the topic's slot is on its way to another primary: try again when `redis-cli --cluster check` finds \
-                         no open slot: {words}"
-                    ));
-                    self.pause(&mut backoff, deadline, &mut refusal).await?;
-                    continue;
+                    attempts.refused(moving(&words)).await?;
+                    Next::Owner
                 }
                 Refusal::Down => {
                     self.common.doubted.notify_one();
-                    next = Next::Owner;
-                    refusal = Some(format!(
-                        "the cluster takes nothing, since not all of its slots are served: bring the primary that is away \
-                         back, or let a replica of it take over: {words}"
-                    ));
-                    self.pause(&mut backoff, deadline, &mut refusal).await?;
-                    continue;
+                    attempts.refused(down(&words)).await?;
+                    Next::Owner
                 }
-            }
-            redirections += 1;
-            if redirections > REDIRECTIONS_MAX {
-                return Err(Failure::Refused(format!("its nodes send a command from one to the other: {words}")));
-            }
+            };
         }
     }
+}
 
-    /// Waits before a command is repeated; gives up when that would take too long, with the server's words if there are any.
-    async fn pause(
-        &self,
-        backoff: &mut Backoff,
-        deadline: Instant,
-        refusal: &mut Option<String>,
-    ) -> Result<(), Failure> {
-        let pause = backoff.pause(rand::random());
-        if Instant::now() + pause >= deadline {
-            return Err(refusal.take().map_or(Failure::Unavailable, Failure::Refused));
+impl Attempts {
+    fn new(limit: Duration) -> Attempts {
+        let begun = Instant::now();
+        let backoff = Backoff::new(REPEAT_MIN, REPEAT_MAX);
+        Attempts { limit, end: begun + limit, begun, backoff, redirections: 0, refusal: None }
+    }
+
+    /// Until when the present one may take.
+    fn deadline(&self) -> Instant {
+        self.begun + self.limit
+    }
+
+    fn redirected(&mut self, words: &str) -> Result<(), Failure> {
+        self.redirections += 1;
+        if self.redirections > REDIRECTIONS_MAX {
+            return Err(Failure::Refused(format!("{words}: its nodes send a command from one to the other")));
         }
-        sleep(pause).await;
         Ok(())
+    }
+
+    /// The last one was refused for a reason that may pass: waits for the next one.
+    async fn refused(&mut self, words: String) -> Result<(), Failure> {
+        self.refusal = Some(words);
+        self.pause().await
+    }
+
+    /// Waits before the next one. Gives up when that would be too late.
+    async fn pause(&mut self) -> Result<(), Failure> {
+        let start = self.next_start(Instant::now()).ok_or_else(|| self.given_up())?;
+        sleep_until(start).await;
+        (self.begun, self.redirections) = (Instant::now(), 0);
+        Ok(())
+    }
+
+    fn next_start(&mut self, now: Instant) -> Option<Instant> {
+        let start = now + self.backoff.pause(rand::random());
+        (start < self.end).then_some(start)
+    }
+
+    /// What to answer when there is no other: none of them was done, and none is on its way.
+    fn given_up(&mut self) -> Failure {
+        self.refusal.take().map_or(Failure::Unavailable, Failure::Refused)
     }
 }
 
 /// Calls on one primary.
-async fn call_at(member: &Member, command: &Cmd, way: Way, asking: bool) -> Result<Value, Failure> {
-    match way {
-        Way::Publishing => {
-            let mut connection = member.publisher.connection().ok_or(Failure::Unavailable)?;
-            call_over(member, &mut connection, command, asking).await
+async fn call_at(member: &Member, offer: &Offer, command: &Cmd, way: Way, asking: bool) -> Result<Value, Failure> {
+    if way == Way::Publishing {
+        return call_over(member, &mut offer.connection(), command, asking).await;
+    }
+    let calling = async {
+        let connecting = offer.pool.get().await;
+        let mut connection = connecting.map_err(|error| match reader::not_connected(&error, &offer.line) {
+            ReadError::Unavailable => Failure::Unavailable,
+            ReadError::Timeout => Failure::Timeout,
+            ReadError::Refused(words) => Failure::Refused(words),
+        })?;
+        let answer = call_over(member, &mut connection, command, asking).await;
+        if matches!(answer, Err(Failure::Unavailable | Failure::Timeout)) {
+            // Not back into the pool, where the next one would wait for the same answer.
+            drop(deadpool_redis::Connection::take(connection));
         }
-        Way::Reading => {
-            let offer = member.publisher.offer().ok_or(Failure::Unavailable)?;
-            let (pool, line) = (offer.pool.clone(), Arc::clone(&offer.line));
-            let calling = async {
-                let mut connection = pool.get().await.map_err(|error| match reader::not_connected(&error, &line) {
-                    ReadError::Unavailable => Failure::Unavailable,
-                    ReadError::Timeout => Failure::Timeout,
-                    ReadError::Refused(words) => Failure::Refused(words),
-                })?;
-                let answer = call_over(member, &mut connection, command, asking).await;
-                if matches!(answer, Err(Failure::Unavailable | Failure::Timeout)) {
-                    // Not back into the pool, where the next one would wait for the same answer.
-                    drop(deadpool_redis::Connection::take(connection));
-                }
-                answer
-            };
-            tokio::select! {
-                answer = calling => answer,
-                () = offer.over() => Err(Failure::Unavailable),
-            }
-        }
+        answer
+    };
+    tokio::select! {
+        answer = calling => answer,
+        () = offer.over() => Err(Failure::Unavailable),
     }
 }
 
@@ -276,9 +300,8 @@ async fn call_over(
     command: &Cmd,
     asking: bool,
 ) -> Result<Value, Failure> {
-    let library = member.publisher.library();
     if !asking {
-        return Ok(library.call(connection, command).await?);
+        return Ok(member.publisher.functions().call(connection, command).await?);
     }
     // In one piece: ASKING counts for the next command of the connection only.
     let mut pipe = redis::pipe();
@@ -295,21 +318,36 @@ fn kind_of(words: &str, way: Way, asked: &Endpoint) -> Refusal {
         ("TRYAGAIN", _) => Refusal::Moving,
         ("CLUSTERDOWN" | "MASTERDOWN", _) => Refusal::Down,
         // A function has met a key that is elsewhere already. One that reads has done nothing.
-        _ if way == Way::Reading && (words.is_empty() || words.contains(NON_LOCAL)) => Refusal::Moving,
+        _ if way == Way::Reading && words.contains(NON_LOCAL) => Refusal::Moving,
         _ => Refusal::Final,
     }
 }
 
 const NON_LOCAL: &str = "non local key";
 
-/// Does the one topic's answer say that part of it is elsewhere?
-fn is_elsewhere(answer: &Value) -> bool {
+/// Where the one topic's answer says that part of it is elsewhere, its words.
+fn elsewhere(answer: &Value) -> Option<&str> {
     match answer {
-        Value::Array(answers) => {
-            answers.len() == 1 && reader::text(&answers[0]).is_some_and(|words| words.contains(NON_LOCAL))
-        }
-        _ => false,
+        Value::Array(answers) if answers.len() == 1 => text(&answers[0]).filter(|words| words.contains(NON_LOCAL)),
+        _ => None,
     }
+}
+
+/// Like the server's own, the words begin with the code, which tells what passes from what lasts.
+fn moving(words: &str) -> String {
+    // What a function has met has no code of that kind.
+    let code = if words.starts_with("TRYAGAIN") { "" } else { "TRYAGAIN " };
+    format!(
+        "{code}{words}: the topic's slot is on its way to another primary: try again when `redis-cli --cluster check` finds \
+         no open slot"
+    )
+}
+
+fn down(words: &str) -> String {
+    format!(
+        "{words}: the cluster takes nothing, since not all of its slots are served: bring the primary that is away back, or \
+         let a replica of it take over"
+    )
 }
 
 impl From<CallError> for Failure {
@@ -339,5 +377,43 @@ impl From<Failure> for ReadError {
             Failure::Timeout => ReadError::Timeout,
             Failure::Refused(words) => ReadError::Refused(words),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_attempt_has_as_long_as_an_answer_may_take_and_none_is_begun_later() {
+        let limit = Duration::from_millis(500);
+        let mut attempts = Attempts::new(limit);
+        let end = attempts.deadline();
+        while let Some(start) = attempts.next_start(attempts.begun) {
+            assert!(start > attempts.begun && start < end);
+            attempts.begun = start;
+            assert_eq!(attempts.deadline(), start + limit);
+        }
+        assert!(end - attempts.begun <= REPEAT_MAX, "it gives up too soon");
+    }
+
+    #[tokio::test]
+    async fn what_was_refused_to_the_end_is_told_in_the_servers_words() {
+        let refused = async |words: String| {
+            let mut attempts = Attempts::new(Duration::ZERO);
+            match attempts.refused(words).await {
+                Err(Failure::Refused(words)) => ReadError::Refused(words),
+                _ => ReadError::Unavailable,
+            }
+        };
+        let words = moving("TRYAGAIN Multiple keys request during rehashing of slot");
+        assert!(words.starts_with("TRYAGAIN Multiple keys request during rehashing of slot: the topic's slot is on"));
+        assert_eq!(refused(words.clone()).await, ReadError::Refused(words));
+        for words in [moving("ERR it met a non local key"), moving("TRYAGAIN it moves"), down("CLUSTERDOWN it is down")]
+        {
+            assert!(!refused(words.clone()).await.is_lasting(), "{words}");
+        }
+        let nothing_known = Attempts::new(Duration::ZERO).pause().await;
+        assert!(matches!(nothing_known, Err(Failure::Unavailable)));
     }
 }

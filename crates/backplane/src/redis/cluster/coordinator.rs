@@ -185,7 +185,7 @@ impl Coordinator {
             error if !was_ever_up => State::Connecting { error },
             error => State::Down { error: error.unwrap_or_else(|| "the primaries are connected to".to_owned()) },
         };
-        let ((true, _), Some(slots)) = (self.shared.common.is_up(), self.shared.common.slots()) else {
+        let (true, Some(slots)) = (self.shared.common.is_up(), self.shared.common.slots()) else {
             return away(error.map(str::to_owned));
         };
         let (parts, strays) = {

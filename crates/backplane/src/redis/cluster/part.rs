@@ -100,10 +100,9 @@ impl Common {
         }
     }
 
-    /// Is it there, and was it ever?
-    pub(super) fn is_up(&self) -> (bool, bool) {
-        let gate = self.gate.lock();
-        (gate.is_up, gate.was_up)
+    /// Is it there?
+    pub(super) fn is_up(&self) -> bool {
+        self.gate.lock().is_up
     }
 
     /// A pub/sub connection stands. False when the node still believes that the cluster is away, so that nothing may come.

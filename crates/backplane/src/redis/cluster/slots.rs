@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use redis::Value;
 
-use crate::redis::reader::text;
+use crate::redis::histories::text;
 use crate::redis::server::Endpoint;
 
 /// Slots of a cluster.

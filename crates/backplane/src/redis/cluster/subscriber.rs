@@ -30,7 +30,7 @@ use crate::redis::line::{Line, Silent, WatchedSocket};
 use crate::redis::probe::{Proof, Verdict};
 use crate::redis::server::Endpoint;
 use crate::redis::socket;
-use crate::redis::subscriptions::Round;
+use crate::redis::subscriber::Command;
 use crate::state::State;
 
 /// Topics looked at in one go, and in one SSUBSCRIBE at most.
@@ -60,14 +60,6 @@ struct Link {
 struct Answer {
     command: Command,
     result: Result<RedisResult<bool>, Silent>,
-}
-
-enum Command {
-    Ping,
-    /// Redis answers in order, so when it has answered, all that it published before has come.
-    Fence(Vec<u64>),
-    Subscribe(Vec<TopicKey>, Round),
-    Unsubscribe(Vec<TopicKey>, Round),
 }
 
 type Answers = FuturesUnordered<BoxFuture<'static, Answer>>;
@@ -224,7 +216,7 @@ impl Subscriber {
     /// An error means that the connection is of no use any more.
     fn take_answer(&self, answer: Answer, line: &Line) -> Result<(), String> {
         let refusal = match answer.result {
-            Err(Silent) => return Err(format!("Redis did not answer for {:?}", self.config.response_timeout)),
+            Err(silent) => return Err(silent.to_string()),
             Ok(Ok(true)) => return Err(connect::DEMOTED.to_owned()),
             Ok(Err(error)) if is_servers(&error) => Some(server_words(&error)),
             Ok(Err(_)) => return Err(line.fault()),
@@ -293,30 +285,17 @@ impl Subscriber {
         }
     }
 
-    /// The connection stands, and yet nobody should rely on it.
     fn tell_doubt(&self, doubt: State) {
-        let told = self.part.tell(|state| match (state, doubt) {
-            (State::Connecting { .. }, State::Unproven { error } | State::Undelivered { error }) => {
-                State::Connecting { error: Some(error) }
-            }
-            (_, doubt) => doubt,
-        });
-        if let Some(
-            State::Connecting { error: Some(error) } | State::Unproven { error } | State::Undelivered { error },
-        ) = told
-        {
+        let told = self.part.tell(|state| state.doubted(doubt));
+        if let Some(error) = told.as_ref().and_then(State::error) {
             tracing::warn!(error, "it is not proved that Redis delivers to this node");
         }
     }
 
     fn tell_away(&self, error: &str) {
         self.part.deliveries.waits();
-        let told = self.part.tell(|state| match state {
-            State::Connecting { .. } => State::Connecting { error: Some(error.to_owned()) },
-            _ => State::Down { error: error.to_owned() },
-        });
         // Once for each reason, not once for each attempt.
-        if told.is_some() {
+        if self.part.tell(|state| state.away(error)).is_some() {
             tracing::warn!(error, "no subscriptions to a primary of the cluster; trying again");
         }
     }

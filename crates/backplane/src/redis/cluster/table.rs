@@ -1,8 +1,8 @@
 //! Which topics the node wants, and from which primary it has each. A topic moves only when nothing of it can come from
 //! where it was. Deliberately no I/O, and no view of the cluster of its own.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub(super) struct Table {
     pub(super) members: HashMap<Endpoint, Arc<Member>>,
     topics: HashMap<TopicKey, Place>,
     /// Topics that no primary has, to be looked at with every new map.
-    stray: Vec<TopicKey>,
+    stray: HashSet<TopicKey>,
 }
 
 #[derive(Debug)]
@@ -49,7 +49,9 @@ impl Table {
                 let holder = owner.map(|owner| Arc::clone(&owner.part));
                 match &holder {
                     Some(holder) => holder.want(topic),
-                    None => self.stray.push(topic.clone()),
+                    None => {
+                        self.stray.insert(topic.clone());
+                    }
                 }
                 place.insert(Place { slot, holder });
             }
@@ -58,6 +60,7 @@ impl Table {
 
     /// The node doesn't want this topic any more.
     pub(super) fn unwant(&mut self, topic: &TopicKey, common: &Common) {
+        self.stray.remove(topic);
         match self.topics.remove(topic).map(|place| place.holder) {
             Some(Some(holder)) => holder.unwant(topic),
             _ => common.inbox.give_up(topic),
@@ -97,8 +100,8 @@ impl Table {
             }
             (None, Some(owner)) => &owner.part,
             (_, None) => {
-                if is_loose && !self.stray.contains(topic) {
-                    self.stray.push(topic.clone());
+                if is_loose {
+                    self.stray.insert(topic.clone());
                 }
                 return;
             }
@@ -109,8 +112,9 @@ impl Table {
 
     /// Forgets the primaries that have no slots and nothing of the node's.
     pub(super) fn forget_idle(&mut self, slots: &SlotMap) {
+        let serving: HashSet<_> = slots.primaries().collect();
         self.members.retain(|_, member| {
-            slots.serves(&member.endpoint) || !member.part.is_empty() || member.start_time().elapsed() < IDLE
+            serving.contains(&member.endpoint) || !member.part.is_empty() || member.start_time().elapsed() < IDLE
         });
     }
 
@@ -136,5 +140,27 @@ impl Table {
     /// Topics that no primary has.
     pub(super) fn strays(&self) -> usize {
         self.stray.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use super::*;
+    use crate::inbox::{Inbox, InboxLimits};
+
+    #[test]
+    fn a_topic_that_no_primary_has_is_astray_once_and_only_while_it_is_wanted() {
+        let (sender, _inbox) = Inbox::new(InboxLimits::default());
+        let (mut table, common) = (Table::default(), Common::new(sender));
+        let topic = TopicKey::parse("acme:channel:orders").unwrap();
+        table.want(&topic, &Prefix::default(), None);
+        table.settle(&SlotMap::agreed(&[]), true);
+        assert_eq!(table.strays(), 1);
+        table.unwant(&topic, &common);
+        assert_eq!(table.strays(), 0);
+        table.want(&topic, &Prefix::default(), None);
+        assert_eq!(table.strays(), 1);
     }
 }
