@@ -149,10 +149,10 @@ impl fmt::Debug for ClientFrame {
 }
 
 /// What is wrong with a field, for people.
-type Wrong = String;
+pub(crate) type Wrong = String;
 
-/// The fields of a frame, or of one item of `topics`.
-struct Fields<'a>(Entries<'a>);
+/// The fields of a frame, or of one item of a list.
+pub(crate) struct Fields<'a>(pub(crate) Entries<'a>);
 
 impl<'a> Fields<'a> {
     fn frame(&self, op: &str, message: &Bytes) -> Result<ClientFrame, Wrong> {
@@ -226,11 +226,11 @@ impl<'a> Fields<'a> {
         limit.filter(|&limit| limit > 0).ok_or_else(|| "`limit` must be an integer from 1 on".to_owned())
     }
 
-    fn topic(&self) -> Result<String, Wrong> {
+    pub(crate) fn topic(&self) -> Result<String, Wrong> {
         self.required_text("topic").map(Cow::into_owned)
     }
 
-    fn flag(&self, name: &str) -> Result<bool, Wrong> {
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, Wrong> {
         let read = |value: Raw<'_>| value.boolean().ok_or_else(|| format!("`{name}` must be true or false"));
         Ok(self.optional(name)?.map(read).transpose()?.unwrap_or_default())
     }
@@ -239,17 +239,17 @@ impl<'a> Fields<'a> {
         self.optional_text(name)?.ok_or_else(|| format!("`{name}` is missing"))
     }
 
-    fn optional_text(&self, name: &str) -> Result<Option<Cow<'a, str>>, Wrong> {
+    pub(crate) fn optional_text(&self, name: &str) -> Result<Option<Cow<'a, str>>, Wrong> {
         let read = |value: Raw<'a>| value.text().ok_or_else(|| format!("`{name}` must be a string"));
         self.optional(name)?.map(read).transpose()
     }
 
-    fn required(&self, name: &str) -> Result<Raw<'a>, Wrong> {
+    pub(crate) fn required(&self, name: &str) -> Result<Raw<'a>, Wrong> {
         self.optional(name)?.ok_or_else(|| format!("`{name}` is missing"))
     }
 
     /// A field that is there and not null. Twice is refused: which one would the client mean?
-    fn optional(&self, name: &str) -> Result<Option<Raw<'a>>, Wrong> {
+    pub(crate) fn optional(&self, name: &str) -> Result<Option<Raw<'a>>, Wrong> {
         let mut found = self.0.iter().filter(|(field, _)| field == name);
         let value = found.next().map(|(_, value)| *value).filter(|value| !value.is_null());
         if found.next().is_some() { Err(format!("`{name}` stands twice")) } else { Ok(value) }

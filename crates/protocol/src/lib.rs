@@ -8,6 +8,7 @@
 //! | [`topic`] | tenants, topics, and the key that joins them |
 //! | [`pattern`] | the patterns of a token's permissions |
 //! | [`position`] | where a durable event stands in its topic |
+//! | [`posted`] | what a backend posts: one envelope or many |
 //! | [`payload`] | the outer shape of a message on a Redis channel |
 //! | [`envelope`] | the rules an envelope must keep, and why one was refused |
 //! | [`event`] | a checked envelope, its bytes untouched |
@@ -49,6 +50,7 @@ mod msgpack;
 pub mod pattern;
 pub mod payload;
 pub mod position;
+pub mod posted;
 mod raw;
 pub mod server_frame;
 pub mod topic;
@@ -65,6 +67,7 @@ pub use kept::Kept;
 pub use pattern::{Pattern, PatternError, Patterns};
 pub use payload::Payload;
 pub use position::{Position, PositionError};
+pub use posted::{ItemError, NoEvents, Posted, PostedItem};
 pub use server_frame::{GapReason, Limits, Lost, PROTOCOL_VERSION, ServerFrame, TopicState};
 pub use topic::{ChannelKind, Tenant, TenantError, Topic, TopicError, TopicKey, TopicKind};
 pub use transcode::{json_to_msgpack, msgpack_to_json};
