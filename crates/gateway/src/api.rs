@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fanfare_backplane::{ID_BYTES_MAX, Keep, PublishError};
+use fanfare_backplane::{ID_BYTES_MAX, PublishError};
 use fanfare_protocol::{Codec, EnvelopeError, Event, Position, Tenant, Topic, TopicKey};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
@@ -16,8 +16,10 @@ use percent_encoding::percent_decode_str;
 use serde_json::json;
 
 use crate::api_keys::{ApiKey, ApiKeys, Verb};
+use crate::config::NeverDurable;
 use crate::metrics::Via;
 use crate::node::Node;
+use crate::publishing::Publication;
 use crate::{problem, upgrade};
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -58,6 +60,8 @@ enum Refusal {
     BodyTooLarge(usize),
     #[error("{0}")]
     Envelope(#[from] EnvelopeError),
+    #[error("{0}")]
+    NeverDurable(#[from] NeverDurable),
     #[error("durable must be true or false")]
     DurableValue,
     #[error("Idempotency-Key must be 1 to {ID_BYTES_MAX} visible characters, and the event durable (durable=true)")]
@@ -87,21 +91,13 @@ impl Api {
         let key = self.key(&head.headers)?;
         let topic = permitted(&key, tenant, topic)?;
         let codec = codec(&head.headers)?;
-        let bytes = self.read(body).await?;
-        let event = Event::from_envelope(codec, bytes, self.node.config.event_bytes_max)?;
-        let is_durable = wants_durable(head.uri.query().unwrap_or_default())?;
-        if !is_durable && self.node.config.durable_only.matches(topic.topic()) {
-            return Err(EnvelopeError::NotDurable.into());
-        }
-        let id = idempotency_key(&head.headers, is_durable)?;
-        let backplane = &self.node.backplane;
-        let position = if is_durable {
-            let keep = Keep { id, ..Keep::default() };
-            Some(backplane.publish_durable(&topic, event.envelope, &keep).await?)
-        } else {
-            backplane.publish(&topic, event.envelope).await?;
-            None
-        };
+        let rule = self.node.config.rules.of(topic.topic());
+        let bytes = self.read(body, rule.event_bytes_max).await?;
+        let event = Event::from_envelope(codec, bytes, rule.event_bytes_max)?;
+        let wants_durable = wants_durable(head.uri.query().unwrap_or_default())?;
+        let publication = Publication::new(topic, rule, event, wants_durable)?;
+        let id = idempotency_key(&head.headers, publication.is_durable())?;
+        let position = publication.with_id(id).send(&self.node.backplane).await?;
         self.node.metrics.published(Via::Http);
         Ok(position)
     }
@@ -112,8 +108,7 @@ impl Api {
     }
 
     /// The whole body, which is never kept beyond the limit.
-    async fn read(&self, body: Incoming) -> Result<Bytes, Refusal> {
-        let bytes_max = self.node.config.event_bytes_max;
+    async fn read(&self, body: Incoming, bytes_max: usize) -> Result<Bytes, Refusal> {
         if body.size_hint().lower() > bytes_max as u64 {
             return Err(Refusal::BodyTooLarge(bytes_max));
         }
@@ -162,7 +157,7 @@ impl Refusal {
             Self::BodyTooLarge(_) | Self::Envelope(EnvelopeError::TooLarge { .. }) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "too_large")
             }
-            Self::Envelope(_) | Self::Body | Self::DurableValue | Self::IdempotencyKey => {
+            Self::Envelope(_) | Self::NeverDurable(_) | Self::Body | Self::DurableValue | Self::IdempotencyKey => {
                 (StatusCode::BAD_REQUEST, "bad_frame")
             }
             Self::Publish(PublishError::Unavailable) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),

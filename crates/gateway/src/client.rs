@@ -1,32 +1,32 @@
 //! A gateway client: what its frames do. Before a token is accepted only `auth` and `ping` do anything.
 
 mod history;
-mod publish;
+pub(crate) mod publish;
+mod subscribe;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use fanfare_core::admission::{LimitReached, PendingPlace, Place, PrincipalPlace};
-use fanfare_core::rate::{FrameLimiter, Verdict};
+use fanfare_core::rate::{FrameLimiter, RateLimiter, Verdict};
 use fanfare_core::time::spread_ms;
 use fanfare_core::{Farewell, Session, TopicId, frame};
 use fanfare_protocol::{
-    ClientFrame, CloseCode, Codec, ErrorCode, FrameError, Limits, Position, ServerFrame, SubscribeItem, Tenant, Topic,
-    TopicKey, TopicKind,
+    ClientFrame, CloseCode, Codec, ErrorCode, FrameError, Limits, Position, ServerFrame, Topic, TopicKey,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::sync::oneshot;
 
+use crate::access::{self, Access};
 use crate::auth::{AuthError, Principal};
 use crate::clock;
 use crate::connection::Handler;
 use crate::control::Control;
-use crate::hub;
-use crate::join::{Item, Join, Joined, Welcome};
+use crate::join::{Item, Join, Welcome};
 use crate::node::Node;
 use crate::refusal::Refusal;
+use publish::Wish;
 
 /// The longest message before a token is accepted, in bytes.
 const UNAUTHENTICATED_BYTES_MAX: usize = 8 * 1024;
@@ -39,6 +39,7 @@ pub struct Client {
     node: Arc<Node>,
     session: Arc<Session>,
     limiter: FrameLimiter,
+    publishes: Option<Box<RateLimiter>>,
     standing: Standing,
     subscriptions: HashMap<TopicKey, TopicId>,
     _place: Place,
@@ -85,6 +86,7 @@ impl Client {
             node: Arc::clone(node),
             session: Arc::clone(session),
             limiter: FrameLimiter::new(node.config.frame_rate),
+            publishes: None,
             standing: Standing::Unknown { _place: None },
             subscriptions: HashMap::new(),
             _place: place,
@@ -130,8 +132,8 @@ impl Client {
             (_, None) => self.refuse(id, None, ErrorCode::Unauthenticated, "send auth first"),
             (ClientFrame::Subscribe { id, topics, .. }, Some(tenant)) => Ok(Some(self.subscribe(id, &topics, &tenant))),
             (ClientFrame::Unsubscribe { id, topic }, Some(tenant)) => self.unsubscribe(id, &topic, &tenant),
-            (ClientFrame::Publish { id, topic, event, durable }, Some(tenant)) => {
-                self.publish(id, &topic, event, durable, &tenant)
+            (ClientFrame::Publish { id, topic, event, durable }, Some(_)) => {
+                self.publish(id, Wish { topic, event, durable })
             }
             (ClientFrame::History { id, topic, limit, before }, Some(tenant)) => {
                 self.history(id, topic, limit, before.as_deref(), &tenant)
@@ -175,13 +177,8 @@ impl Client {
     /// The client is welcomed once its own topics stand.
     fn settle(&mut self, principal: Arc<Principal>, place: PrincipalPlace, resumed: &[(String, Position)]) -> Busy {
         self.accept(&principal);
-        let mut topics = vec![Topic::tenant()];
-        if self.node.config.own_user_topic {
-            topics.extend(Topic::user(&principal.user));
-        }
-        topics.extend(principal.subscribe.iter().cloned());
-        let mut seen = HashSet::new();
-        topics.retain(|topic| seen.insert(topic.clone()));
+        let config = &self.node.config;
+        let topics = access::automatic_topics(&principal, &config.rules, config.own_user_topic);
         let item = |topic: &Topic| {
             let since = resumed.iter().find(|(resumed, _)| resumed == topic.as_str()).map(|(_, position)| *position);
             Item::wanted(topic, TopicKey::new(&principal.tenant, topic), true, since)
@@ -218,6 +215,7 @@ impl Client {
                 message_bytes: config.message_bytes_max as u64,
                 subscriptions: config.subscriptions_max as u64,
                 frames_per_minute: u64::from(config.frame_rate.per_minute.get()),
+                publishes_per_minute: u64::from(config.publish_rate.per_minute.get()),
                 outbox_bytes: config.outbox_bytes_max as u64,
             },
         }
@@ -237,10 +235,10 @@ impl Client {
         let mut answer = Vec::new();
         let told = ServerFrame::Renewed { expires_at: principal.expires_at_ms };
         frame::put_message(&mut answer, codec, &told.encode(codec));
-        let mut ended = Vec::new();
+        let (mut ended, rules) = (Vec::new(), &self.node.config.rules);
         self.subscriptions.retain(|key, id| {
             let is_allowed = Topic::parse(key.topic())
-                .is_ok_and(|topic| principal.may_subscribe(&topic) || principal.subscribe.contains(&topic));
+                .is_ok_and(|topic| Access::new(principal, rules, &topic).subscribe().is_allowed());
             if !is_allowed {
                 let code = Some(ErrorCode::Forbidden);
                 let told = ServerFrame::Unsubscribed { id: None, topic: key.topic(), code };
@@ -250,83 +248,6 @@ impl Client {
             is_allowed
         });
         Ok(Some(self.end(ended, answer.into()).map(|()| Done::Answered).boxed()))
-    }
-
-    fn subscribe(&mut self, id: Option<i64>, topics: &[SubscribeItem], tenant: &Tenant) -> Busy {
-        let mut new = HashSet::new();
-        let items = topics.iter().map(|item| self.item(item, tenant, &mut new)).collect();
-        let (join, joined) = Join::client(Arc::clone(&self.session), id, items);
-        self.join(join, joined)
-    }
-
-    fn item(&self, item: &SubscribeItem, tenant: &Tenant, new: &mut HashSet<TopicKey>) -> Item {
-        let topic = match Topic::parse(&item.topic) {
-            Ok(topic) => topic,
-            Err(error) => return Item::refused(&item.topic, ErrorCode::InvalidTopic, error.to_string()),
-        };
-        let Ok(since) = item.since.as_deref().map(str::parse).transpose() else {
-            return Item::refused(&item.topic, ErrorCode::BadFrame, "since is no position");
-        };
-        if !self.principal().is_some_and(|principal| principal.may_subscribe(&topic)) {
-            return Item::refused(&item.topic, ErrorCode::Forbidden, "this token may not subscribe to this topic");
-        }
-        let key = TopicKey::new(tenant, &topic);
-        if self.subscriptions.contains_key(&key) || new.contains(&key) {
-            return Item::wanted(&topic, key, false, since);
-        }
-        let limit = self.node.config.subscriptions_max;
-        if self.subscriptions.len() + new.len() >= limit {
-            self.node.metrics.limit_reached("subscriptions_per_connection_max", 1);
-            let message = format!("subscriptions_per_connection_max = {limit} reached");
-            return Item::refused(&item.topic, ErrorCode::TooManySubscriptions, message);
-        }
-        new.insert(key.clone());
-        Item::wanted(&topic, key, true, since)
-    }
-
-    fn unsubscribe(&mut self, id: Option<i64>, topic: &str, tenant: &Tenant) -> Result<Option<Busy>, Farewell> {
-        let parsed = match Topic::parse(topic) {
-            Ok(parsed) => parsed,
-            Err(error) => return self.refuse(id, Some(topic), ErrorCode::InvalidTopic, &error.to_string()),
-        };
-        let is_fixed = match parsed.kind() {
-            TopicKind::Tenant => true,
-            TopicKind::User(_) => self.node.config.own_user_topic,
-            TopicKind::Channel(_) => false,
-        };
-        if is_fixed {
-            let message = "a connection is always on its tenant and its user";
-            return self.refuse(id, Some(topic), ErrorCode::Forbidden, message);
-        }
-        let told = ServerFrame::Unsubscribed { id, topic, code: None };
-        match self.subscriptions.remove(&TopicKey::new(tenant, &parsed)) {
-            None => self.answer(&told),
-            Some(ended) => {
-                let codec = self.session.codec();
-                let answer = frame::message(codec, &told.encode(codec));
-                Ok(Some(self.end(vec![ended], answer).map(|()| Done::Answered).boxed()))
-            }
-        }
-    }
-
-    fn join(&self, join: Join, joined: oneshot::Receiver<Joined>) -> Busy {
-        let hub = self.node.hub.clone();
-        async move {
-            // Only a node that is shutting down has no hub.
-            let _ = hub.send(hub::Command::Join(join)).await;
-            let Ok(joined) = joined.await else { return Done::Answered };
-            let _ = joined.done.await;
-            Done::Joined(joined.topics)
-        }
-        .boxed()
-    }
-
-    fn end(&self, topics: Vec<TopicId>, answer: Bytes) -> impl Future<Output = ()> + Send + use<> {
-        let hub = self.node.hub.clone();
-        let leave = hub::Command::Leave { session: Arc::clone(&self.session), topics, answer };
-        async move {
-            let _ = hub.send(leave).await;
-        }
     }
 
     fn answer(&self, frame: &ServerFrame<'_>) -> Result<Option<Busy>, Farewell> {

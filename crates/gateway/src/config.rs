@@ -10,13 +10,13 @@ mod limits;
 mod network;
 mod observe;
 mod problem;
+mod rule_check;
+mod rules;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
-
-use fanfare_protocol::Patterns;
 
 pub use auth::{ApiKeysConfig, AuthConfig, ClaimNames, Hs256Secret, JwksConfig, NamedKey, parse_hs256_secret};
 pub(crate) use auth::{is_bearer, is_loopback, is_name};
@@ -25,6 +25,7 @@ pub use limits::{Limits, OutboxConfig};
 pub use network::{NetworkConfig, TlsConfig};
 pub use observe::{LogConfig, LogFormat, MetricsConfig};
 pub use problem::{ConfigError, Problem};
+pub use rules::{Durable, NeverDurable, Presence, Rule, Rules, Subscribe, Words};
 
 use crate::machine::Machine;
 use crate::settings::{Loaded, Settings};
@@ -47,8 +48,8 @@ pub struct Config {
     pub unsubscribe_delay: Duration,
     /// Over how long gap notices are spread after an outage of the backplane.
     pub gap_spread: Duration,
-    /// The topics that carry durable events alone.
-    pub durable_only: Arc<Patterns>,
+    /// What holds for which topics.
+    pub rules: Arc<Rules>,
     /// Durable events kept in memory for clients that come back, in bytes.
     pub recent_bytes_max: usize,
     /// How tokens are checked.
@@ -130,7 +131,7 @@ impl Config {
             node_id,
             unsubscribe_delay: check.ms("unsubscribe_delay_ms", settings.unsubscribe_delay_ms, 0..=600_000),
             gap_spread: check.ms("gap_spread_ms", settings.gap_spread_ms, 0..=600_000),
-            durable_only: backplane::durable_only(settings, check),
+            rules: Arc::new(rule_check::check(settings, limits.event_bytes_max, check)),
             recent_bytes_max: check.bytes("recent_bytes_max", settings.recent_bytes_max, 0..=1 << 40),
             auth: auth::check_tokens(settings, mode, check),
             api_keys: auth::check_api_keys(settings, mode, check),

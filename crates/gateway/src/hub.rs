@@ -7,6 +7,7 @@ mod joining;
 mod reading;
 mod reads;
 mod recovery;
+mod topic_rules;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use fanfare_core::joins::Joins;
 use fanfare_core::sequence::Told;
 use fanfare_core::topics::{ShardId, Topics};
 use fanfare_core::{Session, SessionId, TopicId};
-use fanfare_protocol::{EnvelopeError, Event, Kept, Patterns, Position, TopicKey, payload};
+use fanfare_protocol::{EnvelopeError, Event, Kept, Position, TopicKey, payload};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
@@ -27,7 +28,9 @@ use self::histories::Histories;
 pub use self::histories::checked;
 use self::reads::{Answer, Reads};
 pub use self::recovery::{Allowance, Recovery};
+use self::topic_rules::TopicRules;
 use crate::clock::Clock;
+use crate::config::Rules;
 use crate::connection_name::ConnectionNames;
 use crate::join::{Join, Outcome};
 use crate::metrics::Metrics;
@@ -66,16 +69,14 @@ pub enum Command {
 /// The hub's settings.
 #[derive(Clone, Debug)]
 pub struct HubConfig {
-    /// The longest envelope, in bytes.
-    pub event_bytes_max: usize,
     /// Events are framed together up to so many bytes, so that one batch fits well into any outbox.
     pub batch_bytes_max: usize,
     /// How long a topic outlives its last subscriber, in milliseconds.
     pub unsubscribe_delay_ms: u64,
     /// Durable events kept for clients that come back, in bytes for the whole node.
     pub recent_bytes_max: usize,
-    /// The topics that carry durable events alone: an outage can't cost them any that history doesn't have.
-    pub durable_only: Arc<Patterns>,
+    /// What holds for which topics.
+    pub rules: Arc<Rules>,
     /// What may wait for one client, in bytes. As much of a topic's events may wait for its history; half of it is read at
     /// once.
     pub outbox_bytes_max: usize,
@@ -105,6 +106,7 @@ pub struct Hub {
     config: HubConfig,
     around: Around,
     topics: Topics,
+    rules: TopicRules,
     histories: Histories,
     joins: Joins<Join>,
     is_up: bool,
@@ -140,6 +142,7 @@ impl Hub {
             reads: Reads::new(around.backplane.clone(), limits),
             around,
             topics: Topics::default(),
+            rules: TopicRules::new(Arc::clone(&config.rules)),
             histories: Histories::new(config.recent_bytes_max, config.outbox_bytes_max),
             config,
             joins: Joins::default(),
@@ -195,6 +198,7 @@ impl Hub {
             let (ids, keys): (Vec<_>, Vec<_>) = expired.into_iter().unzip();
             for id in ids {
                 self.histories.forget(id);
+                self.rules.forget(id);
                 self.wanted_since.remove(&id);
                 self.doubts.remove(&id);
                 self.reading_back.remove(&id);
@@ -266,8 +270,9 @@ impl Hub {
         let payload_bytes = payload.len();
         // Even a durable event that is not valid has its place.
         let position = if payload.first() == Some(&b'@') { payload::position(&payload) } else { None };
-        let event = match Event::decode(payload, self.config.event_bytes_max) {
-            Ok(_) if position.is_none() && self.is_durable_only(id) => {
+        let rule = self.rules.of(id, &self.topics);
+        let event = match Event::decode(payload, rule.event_bytes_max) {
+            Ok(_) if position.is_none() && rule.is_durable_alone() => {
                 self.around.metrics.event_invalid(self.topics.key(id), &EnvelopeError::NotDurable);
                 None
             }
@@ -292,10 +297,6 @@ impl Hub {
                 self.tell_all(id, received);
             }
         }
-    }
-
-    fn is_durable_only(&self, id: TopicId) -> bool {
-        !self.config.durable_only.is_empty() && self.config.durable_only.matches(self.topics.key(id).topic())
     }
 
     fn tell_all(&mut self, id: TopicId, received: Instant) {
@@ -329,7 +330,8 @@ impl Hub {
         let mut owed = Vec::new();
         for key in keys {
             let Some((id, owes_gap)) = self.topics.confirm(key) else { continue };
-            if owes_gap && !self.is_durable_only(id) {
+            // An outage can't cost a topic of durable events alone any that its history doesn't have.
+            if owes_gap && !self.rules.of(id, &self.topics).is_durable_alone() {
                 owed.push(id);
             }
             self.histories.confirm(id);

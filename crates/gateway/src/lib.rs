@@ -1,5 +1,6 @@
 //! The gateway: sockets, HTTP, authentication, configuration, wiring.
 
+pub mod access;
 pub mod admin;
 pub mod api;
 pub mod api_keys;
@@ -39,6 +40,7 @@ pub mod own_channels;
 pub mod problem;
 pub mod process;
 pub mod proxy_protocol;
+pub mod publishing;
 pub mod readiness;
 pub mod refusal;
 pub mod routes;

@@ -10,13 +10,14 @@ use fanfare_backplane::{Backplane, Inbox};
 use fanfare_core::admission::{Admission, AdmissionLimits, Place};
 use fanfare_core::rate::FrameRate;
 use fanfare_core::{Budget, Outbox, Session, SessionId};
-use fanfare_protocol::{Codec, Patterns};
+use fanfare_protocol::Codec;
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
 use crate::auth::{AuthError, Principal, Verifier};
 use crate::client::{Client, Credentials};
 use crate::clock::Clock;
+use crate::config::Rules;
 use crate::connection::{Connection, End};
 use crate::connection_name::ConnectionNames;
 use crate::control::Control;
@@ -40,9 +41,11 @@ pub struct NodeConfig {
     pub subscriptions_max: usize,
     /// Frames of one connection.
     pub frame_rate: FrameRate,
+    /// Events that one connection publishes.
+    pub publish_rate: FrameRate,
     /// A client's message, in bytes.
     pub message_bytes_max: usize,
-    /// An envelope, in bytes.
+    /// An envelope, in bytes; a rule may allow less.
     pub event_bytes_max: usize,
     /// What may wait for one client, in bytes.
     pub outbox_bytes_max: usize,
@@ -64,8 +67,8 @@ pub struct NodeConfig {
     pub gap_spread_ms: u64,
     /// Durable events kept for clients that come back, in bytes.
     pub recent_bytes_max: usize,
-    /// The topics that carry durable events alone.
-    pub durable_only: Arc<Patterns>,
+    /// What holds for which topics.
+    pub rules: Arc<Rules>,
     /// Shards: tasks that write to clients.
     pub shards: usize,
 }
@@ -132,11 +135,10 @@ impl Node {
         }
         let own_channels = Arc::new(OwnChannels::new(backplane.clone()));
         let hub_config = HubConfig {
-            event_bytes_max: config.event_bytes_max,
             batch_bytes_max: config.outbox_bytes_max / 4,
             unsubscribe_delay_ms: config.unsubscribe_delay_ms,
             recent_bytes_max: config.recent_bytes_max,
-            durable_only: Arc::clone(&config.durable_only),
+            rules: Arc::clone(&config.rules),
             outbox_bytes_max: config.outbox_bytes_max,
         };
         let around = hub::Around {

@@ -203,6 +203,10 @@ fn node_config(config: &Config, connections_max: usize) -> NodeConfig {
             per_minute: at_least_1(limits.frames_per_minute),
             burst: at_least_1(limits.frames_burst),
         },
+        publish_rate: FrameRate {
+            per_minute: at_least_1(limits.publishes_per_minute),
+            burst: at_least_1(limits.publishes_burst),
+        },
         message_bytes_max: limits.message_bytes_max,
         event_bytes_max: limits.event_bytes_max,
         outbox_bytes_max: config.outbox.bytes_max,
@@ -215,7 +219,7 @@ fn node_config(config: &Config, connections_max: usize) -> NodeConfig {
         unsubscribe_delay_ms: millis(config.unsubscribe_delay),
         gap_spread_ms: millis(config.gap_spread),
         recent_bytes_max: config.recent_bytes_max,
-        durable_only: Arc::clone(&config.durable_only),
+        rules: Arc::clone(&config.rules),
         shards: config.workers,
     }
 }

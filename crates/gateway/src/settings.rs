@@ -11,10 +11,13 @@ mod file;
 mod list;
 mod load;
 mod row;
+mod rule_tables;
 
+pub(crate) use file::nearest;
 pub use list::List;
 pub use load::{Loaded, Source, Sources, load, without_password};
 pub use row::{Kind, Row, rows};
+pub use rule_tables::RuleTables;
 
 use clap::Args;
 use serde::Deserialize;
@@ -103,12 +106,12 @@ pub struct Settings {
     /// Over how long the gap notices are spread after Redis was away
     #[arg(long, default_value = "5000", value_name = "MS", help_heading = "Backplane")]
     pub gap_spread_ms: u64,
-    /// Patterns of topics that carry durable events alone, with their kind: channel:orders.*,user:*
-    #[arg(long, value_name = "PATTERNS", help_heading = "Backplane")]
-    pub durable_only: Option<List<String>>,
     /// Newest durable events kept in memory, all topics together, for clients that come back
     #[arg(long, default_value = "67108864", value_name = "BYTES", help_heading = "Backplane")]
     pub recent_bytes_max: u64,
+    /// Rules for topics, an array of tables; the first one whose pattern matches decides. In a variable or a flag as JSON
+    #[arg(long, value_name = "RULES", help_heading = "Topics")]
+    pub topics: Option<RuleTables>,
     /// Secrets of HS256 tokens, comma separated; kid:ID:SECRET binds one to a key id
     #[arg(long, value_name = "SECRETS", help_heading = "Tokens")]
     pub jwt_hs256_secret: Option<List<Secret>>,
@@ -208,6 +211,12 @@ pub struct Settings {
     /// Frames a client may send at once
     #[arg(long, default_value = "200", value_name = "N", help_heading = "Limits")]
     pub frames_burst: u64,
+    /// Events a client may publish in a minute, refilled steadily
+    #[arg(long, default_value = "600", value_name = "N", help_heading = "Limits")]
+    pub publishes_per_minute: u64,
+    /// Events a client may publish at once
+    #[arg(long, default_value = "200", value_name = "N", help_heading = "Limits")]
+    pub publishes_burst: u64,
     /// Largest message from a client, all its fragments together
     #[arg(long, default_value = "65536", value_name = "BYTES", help_heading = "Limits")]
     pub message_bytes_max: u64,

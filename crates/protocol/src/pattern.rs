@@ -77,7 +77,19 @@ impl Pattern {
     /// Whether the whole of `text` matches.
     pub fn matches(&self, text: &str) -> bool {
         match text.as_bytes().strip_prefix(&self.text.as_bytes()[..self.prefix_bytes]) {
-            Some(rest) => matches(&self.tokens, rest),
+            Some(rest) => follow(&self.tokens, rest.iter().copied().map(Token::Byte)),
+            None => false,
+        }
+    }
+
+    /// Whether all that `other` matches is matched by this one too. `false` where that can't be seen at a glance: a star
+    /// of `other` must meet a star here that takes as much.
+    pub fn covers(&self, other: &Pattern) -> bool {
+        let (before_star, _) = other.text.as_bytes().split_at(other.prefix_bytes);
+        match before_star.strip_prefix(&self.text.as_bytes()[..self.prefix_bytes]) {
+            Some(rest) => {
+                follow(&self.tokens, rest.iter().copied().map(Token::Byte).chain(other.tokens.iter().copied()))
+            }
             None => false,
         }
     }
@@ -100,12 +112,29 @@ impl Patterns {
 
     /// Whether one of them matches.
     pub fn matches(&self, text: &str) -> bool {
-        self.0.iter().any(|pattern| pattern.matches(text))
+        self.find(text).is_some()
+    }
+
+    /// The first one that matches.
+    pub fn find(&self, text: &str) -> Option<&Pattern> {
+        self.0.iter().find(|pattern| pattern.matches(text))
+    }
+
+    /// All of them, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = &Pattern> {
+        self.0.iter()
     }
 
     /// Whether there is none, so that nothing matches.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+impl Token {
+    /// Whether all that it may stand for stays within a segment.
+    fn is_within_segment(self) -> bool {
+        !matches!(self, Token::Byte(b':' | b'.' | b'/') | Token::Across)
     }
 }
 
@@ -128,8 +157,9 @@ fn tokens(pattern: &[u8]) -> Box<[Token]> {
 }
 
 /// Follows all ways through the pattern at once, so the time is bounded by the product of both lengths whatever the
-/// pattern; going back after a wrong guess would have no such bound with two kinds of stars.
-fn matches(tokens: &[Token], text: &[u8]) -> bool {
+/// pattern; going back after a wrong guess would have no such bound with two kinds of stars. Where the text is a pattern
+/// itself, a star of it is taken by a star that matches whatever it may stand for.
+fn follow(tokens: &[Token], text: impl Iterator<Item = Token>) -> bool {
     // `reached[n]`: what was read so far matches the first n tokens.
     let mut reached = [false; PATTERN_BYTES_MAX + 1];
     let reached = &mut reached[..=tokens.len()];
@@ -137,14 +167,14 @@ fn matches(tokens: &[Token], text: &[u8]) -> bool {
     for (n, token) in tokens.iter().enumerate() {
         reached[n + 1] = reached[n] && !matches!(token, Token::Byte(_));
     }
-    for &byte in text {
+    for read in text {
         let mut reached_before = reached[0];
         reached[0] = false;
         let mut alive = false;
         for (n, token) in tokens.iter().enumerate() {
             let now = match token {
-                Token::Byte(expected) => reached_before && *expected == byte,
-                Token::WithinSegment => reached[n] || (reached[n + 1] && !matches!(byte, b':' | b'.' | b'/')),
+                Token::Byte(_) => reached_before && *token == read,
+                Token::WithinSegment => reached[n] || (reached[n + 1] && read.is_within_segment()),
                 Token::Across => reached[n] || reached[n + 1],
             };
             reached_before = std::mem::replace(&mut reached[n + 1], now);
@@ -203,6 +233,41 @@ mod tests {
         assert!(matches_text("a:**:z", "a::z"), "a run may be empty");
         assert!(!matches_text("team:**", "team"));
         assert!(!matches_text("a:**:z", "a:z"));
+    }
+
+    #[test]
+    fn a_pattern_covers_another_whose_every_text_it_matches() {
+        let covers = |one: &str, other: &str| Pattern::parse(one).unwrap().covers(&Pattern::parse(other).unwrap());
+        for (one, other) in [
+            ("**", "channel:*"),
+            ("channel:**", "channel:orders:*"),
+            ("channel:**", "channel:**"),
+            ("channel:*", "channel:orders"),
+            ("channel:*", "channel:o*s"),
+            ("channel:orders:*", "channel:orders:*"),
+            ("a**", "a*"),
+            ("*", "b*"),
+        ] {
+            assert!(covers(one, other), "{one} covers {other}");
+        }
+        for (one, other) in [
+            ("channel:*", "channel:**"),
+            ("channel:*", "channel:orders:*"),
+            ("channel:orders", "channel:*"),
+            ("channel:orders*", "channel:*"),
+            ("channel:*:a", "channel:*"),
+            ("user:*", "channel:*"),
+        ] {
+            assert!(!covers(one, other), "{one} does not cover {other}");
+        }
+    }
+
+    #[test]
+    fn the_first_pattern_that_matches_is_found() {
+        let patterns = Patterns::parse(["user:*", "channel:*", "channel:a"]).unwrap();
+        assert_eq!(patterns.find("channel:a").map(Pattern::as_str), Some("channel:*"));
+        assert_eq!(patterns.find("tenant"), None);
+        assert_eq!(patterns.iter().map(Pattern::as_str).collect::<Vec<_>>(), ["user:*", "channel:*", "channel:a"]);
     }
 
     #[test]
@@ -267,6 +332,16 @@ mod tests {
         fn the_matcher_agrees_with_the_definition(pattern in "[ab:.*]{1,10}", text in "[ab:./]{0,10}") {
             if let Ok(checked) = Pattern::parse(&pattern) {
                 prop_assert_eq!(checked.matches(&text), model(pattern.as_bytes(), text.as_bytes()));
+            }
+        }
+
+        #[test]
+        fn what_is_covered_is_matched(one in "[ab:*]{1,8}", other in "[ab:*]{1,8}", text in "[ab:]{0,8}") {
+            if let (Ok(one), Ok(other)) = (Pattern::parse(&one), Pattern::parse(&other))
+                && one.covers(&other)
+                && other.matches(&text)
+            {
+                prop_assert!(one.matches(&text), "{:?} {:?}", one, other);
             }
         }
 

@@ -137,6 +137,8 @@ pub struct Limits {
     pub subscriptions: u64,
     /// The most frames to the node in a minute.
     pub frames_per_minute: u64,
+    /// The most events that it may publish in a minute.
+    pub publishes_per_minute: u64,
     /// How many bytes may wait for a slow client.
     pub outbox_bytes: u64,
 }

@@ -114,8 +114,13 @@ fn standing(topic: &str, seq: u64) -> TopicState<'_> {
 }
 
 fn welcome() -> Vec<u8> {
-    let limits =
-        Limits { message_bytes: 65_536, subscriptions: 10_000, frames_per_minute: 600, outbox_bytes: 1_048_576 };
+    let limits = Limits {
+        message_bytes: 65_536,
+        subscriptions: 10_000,
+        frames_per_minute: 600,
+        publishes_per_minute: 600,
+        outbox_bytes: 1_048_576,
+    };
     let mut welcome = ServerFrame::Welcome {
         version: PROTOCOL_VERSION,
         features: &["durable", "history", "publish"],

@@ -32,7 +32,13 @@ fn welcome() {
         expires_at: 1_752_000_600_000,
         server_time: 1_752_000_000_000,
         ping_ms: 25_000,
-        limits: Limits { message_bytes: 65_536, subscriptions: 1000, frames_per_minute: 600, outbox_bytes: 1_048_576 },
+        limits: Limits {
+            message_bytes: 65_536,
+            subscriptions: 1000,
+            frames_per_minute: 600,
+            publishes_per_minute: 300,
+            outbox_bytes: 1_048_576,
+        },
     };
     let topics = [
         TopicState { topic: "tenant", position: Position::NONE, recovered: None, reason: None, more: false },
@@ -55,7 +61,7 @@ fn welcome() {
         concat!(
             r#"{"op":"welcome","version":1,"features":["publish","subscribe_many"],"connection":"c-1","node":"n-1","#,
             r#""tenant":"acme","user":"42","expires_at":1752000600000,"server_time":1752000000000,"ping_ms":25000,"#,
-            r#""limits":{"message_bytes":65536,"subscriptions":1000,"frames_per_minute":600,"outbox_bytes":1048576},"#,
+            r#""limits":{"message_bytes":65536,"subscriptions":1000,"frames_per_minute":600,"publishes_per_minute":300,"outbox_bytes":1048576},"#,
             r#""topics":[{"topic":"tenant","position":"0-0"},"#,
             r#"{"topic":"user:42","position":"17-4","recovered":false,"reason":"expired","more":true}]}"#
         ),

@@ -9,13 +9,15 @@ use std::time::Duration;
 use aws_lc_rs::rsa::KeySize;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use fanfare_protocol::Topic;
 use hyper::StatusCode;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::testing::{Issuer, KeyServer, claims, config, now_s, pem};
 use super::*;
-use crate::config::{AuthConfig, Hs256Secret, JwksConfig};
+use crate::access::Access;
+use crate::config::{AuthConfig, Hs256Secret, JwksConfig, Rules};
 use crate::secret::Secret;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -59,7 +61,7 @@ async fn a_good_token_is_a_principal_without_waiting() {
     let token = Issuer::hs256(SECRET).token(&json!({"channels": ["news"], "jti": "t"}));
     let principal = verifier.try_verify(&token).unwrap().unwrap();
     assert_eq!((principal.tenant.as_str(), &*principal.user), ("acme", "42"));
-    assert!(principal.may_subscribe(&fanfare_protocol::Topic::parse("channel:news").unwrap()));
+    assert!(principal.channels.matches("news"));
     assert_eq!(principal.expires_at_ms / 1000, now_s() + 60);
     assert_eq!(principal.token_id.as_deref(), Some("t"));
 }
@@ -559,7 +561,8 @@ proptest! {
             assert!(verifier.verify(&raw(&header, &claims(&json!({})), "AAAA")).await.is_err());
             // Some of these are good tokens; none may do harm.
             if let Ok(principal) = verifier.verify(&Issuer::hs256(SECRET).token(&json!({ name: value }))).await {
-                assert!(!principal.may_subscribe(&fanfare_protocol::Topic::user("somebody-else").unwrap()));
+                let (rules, other) = (Rules::new([], 65_536), Topic::user("somebody-else").unwrap());
+                assert!(!Access::new(&principal, &rules, &other).subscribe().is_allowed());
             }
         });
     }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use fanfare_backplane::{Page, ReadError, ReadLimits};
+use fanfare_backplane::{ReadError, ReadLimits, Stored};
 use fanfare_core::{Farewell, Session, frame};
-use fanfare_protocol::{ErrorCode, Event, Kept, ServerFrame, Tenant, Topic, TopicKey, TopicKind, assemble};
+use fanfare_protocol::{ErrorCode, Event, Kept, ServerFrame, Tenant, Topic, TopicKey, assemble};
 use futures_util::FutureExt;
 
 use super::{Busy, Client, Done};
@@ -32,15 +32,19 @@ impl Client {
             return refuse(ErrorCode::BadFrame, "before is no position");
         };
         let key = TopicKey::new(tenant, &parsed);
-        if !self.may_read(&parsed, &key) {
+        let Some(access) = self.access(&parsed).filter(|access| access.history().is_allowed()) else {
             return refuse(ErrorCode::Forbidden, "this token may not subscribe to this topic");
-        }
+        };
         let events_max = usize::try_from(limit.min(EVENTS_MAX)).unwrap_or(usize::MAX);
         let limits = ReadLimits { events_max, bytes_max: self.node.config.outbox_bytes_max / 2 };
+        let event_bytes_max = access.rule().event_bytes_max;
         let (node, session) = (Arc::clone(&self.node), Arc::clone(&self.session));
         let reading = async move {
             let answer = match node.backplane.history(&key, before, limits).await {
-                Ok(page) => encode(&node, &session, (id, &topic), &key, page),
+                Ok(page) => {
+                    let events = checked(&node, &key, page.events, event_bytes_max);
+                    encode(&session, (id, &topic), events, page.more)
+                }
                 Err(error) => {
                     let (code, message) = read_code(&error);
                     node.metrics.history_unreadable(&key, &error);
@@ -53,33 +57,27 @@ impl Client {
         };
         Ok(Some(reading.boxed()))
     }
-
-    /// Its own topics, those that the token subscribes, and those that it may subscribe.
-    fn may_read(&self, topic: &Topic, key: &TopicKey) -> bool {
-        let is_tenant = matches!(topic.kind(), TopicKind::Tenant);
-        is_tenant
-            || self.subscriptions.contains_key(key)
-            || self.principal().is_some_and(|principal| principal.may_subscribe(topic))
-    }
 }
 
-/// Events that are not valid are left out and counted: there is nothing of them to show. The newest come first onto the
-/// page, as far as it has room in the client's encoding.
-fn encode(node: &Node, session: &Session, (id, topic): (Option<i64>, &str), key: &TopicKey, page: Page) -> Vec<u8> {
+/// Events that are not valid are left out and counted: there is nothing of them to show.
+fn checked(node: &Node, key: &TopicKey, events: Vec<Stored>, event_bytes_max: usize) -> Vec<Kept> {
+    let check = |stored: Stored| match hub::checked(stored.envelope, event_bytes_max) {
+        Ok(event) => Kept::new(&Event { position: Some(stored.position), ..event }),
+        Err(error) => {
+            node.metrics.event_invalid(key, &error);
+            None
+        }
+    };
+    events.into_iter().filter_map(check).collect()
+}
+
+/// The newest events come first onto the page, as far as it has room in the client's encoding.
+fn encode(session: &Session, (id, topic): (Option<i64>, &str), events: Vec<Kept>, mut more: bool) -> Vec<u8> {
     let codec = session.codec();
     let room = session.outbox().bytes_max().saturating_sub(session.outbox().waiting_bytes());
     let mut allowance = Allowance::new(codec, room / 2);
-    let Page { events, mut more } = page;
     let mut shown = Vec::with_capacity(events.len());
-    for stored in events.into_iter().rev() {
-        let event = match hub::checked(stored.envelope, node.config.event_bytes_max) {
-            Ok(event) => Kept::new(&Event { position: Some(stored.position), ..event }),
-            Err(error) => {
-                node.metrics.event_invalid(key, &error);
-                None
-            }
-        };
-        let Some(event) = event else { continue };
+    for event in events.into_iter().rev() {
         if !allowance.admits(&event) {
             more = true;
             break;

@@ -7,14 +7,14 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use clap::Args;
-use fanfare_backplane::{Backplane, Keep, MAXLEN_DEFAULT, PublishError, RedisConfig, State, TTL_DEFAULT};
+use fanfare_backplane::{Backplane, Keep, PublishError, RedisConfig, State};
 use fanfare_protocol::{Codec, Event, Position, Tenant, Topic, TopicKey};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::block_on;
 use super::node_api::{NodeApi, configured_url};
 use crate::cli::variable;
-use crate::config::{BackplaneConfig, Config};
+use crate::config::{BackplaneConfig, Config, Rule};
 use crate::secret::Secret;
 use crate::settings::Settings;
 
@@ -33,10 +33,10 @@ pub(crate) struct PublishArgs {
     /// With --durable: within 5 minutes an event with the same id is not published again
     #[arg(long, value_name = "TEXT", requires = "durable")]
     id: Option<String>,
-    /// With --durable, through Redis: how many events the topic keeps [default: 1000]
+    /// With --durable, through Redis: how many events the topic keeps [default: what its rule says, or 1000]
     #[arg(long, value_name = "N", requires = "durable")]
     maxlen: Option<u64>,
-    /// With --durable, through Redis: how long the topic's history outlives this event [default: 86400]
+    /// With --durable, through Redis: how long the topic's history outlives this event [default: what its rule says, or 86400]
     #[arg(long, value_name = "SECONDS", requires = "durable")]
     ttl_s: Option<u64>,
     /// Publish through the HTTP API of this node, not through Redis; also FANFARE_NODE_URL
@@ -53,14 +53,15 @@ pub(crate) fn run(args: &PublishArgs, config: &Config) -> anyhow::Result<()> {
     let tenant = Tenant::parse(&args.tenant).with_context(|| format!("{:?} is no tenant", args.tenant))?;
     let topic = Topic::parse(&args.topic).with_context(|| format!("{:?} is no topic", args.topic))?;
     let envelope = if args.event == "-" { read_stdin()? } else { args.event.clone().into_bytes() };
-    let event = Event::from_envelope(Codec::Json, envelope.into(), config.limits.event_bytes_max)
+    let rule = config.rules.of(topic.as_str());
+    let event = Event::from_envelope(Codec::Json, envelope.into(), rule.event_bytes_max)
         .context("the event can't be published")?;
 
     let node = args.node.clone().or_else(|| variable("FANFARE_NODE_URL")?.into_string().ok());
     let position = match (&config.backplane, node) {
         (BackplaneConfig::Redis(redis), None) => {
             let topic = TopicKey::new(&tenant, &topic);
-            let keep = args.durable.then(|| keep(args));
+            let keep = rule.keeps(args.durable)?.then(|| keep(args, rule));
             block_on(through_redis((**redis).clone(), &topic, event.envelope, keep))?
                 .map(|position| position.to_string())
         }
@@ -83,12 +84,10 @@ pub(crate) fn run(args: &PublishArgs, config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn keep(args: &PublishArgs) -> Keep {
-    Keep {
-        maxlen: args.maxlen.unwrap_or(MAXLEN_DEFAULT),
-        ttl: args.ttl_s.map_or(TTL_DEFAULT, Duration::from_secs),
-        id: args.id.as_deref().map(Into::into),
-    }
+/// As the topic's rule has it, but for what is given.
+fn keep(args: &PublishArgs, rule: &Rule) -> Keep {
+    let keep = rule.keep(args.id.as_deref().map(Into::into));
+    Keep { maxlen: args.maxlen.unwrap_or(keep.maxlen), ttl: args.ttl_s.map_or(keep.ttl, Duration::from_secs), ..keep }
 }
 
 fn read_stdin() -> anyhow::Result<Vec<u8>> {

@@ -17,7 +17,7 @@ use super::event_line::event_line;
 use super::node_api::reachable;
 use super::token::configured_secret;
 use super::websocket::NodeSocket;
-use crate::config::{BackplaneConfig, Config};
+use crate::config::{BackplaneConfig, Config, Rules};
 use crate::mint::{Grant, mint};
 use crate::secret::Secret;
 use crate::settings::Settings;
@@ -27,7 +27,7 @@ pub(crate) struct TailArgs {
     /// Tenant of the topics
     tenant: String,
     /// tenant, user:ID or channel:NAME, one or several
-    #[arg(required = true)]
+    #[arg(id = "of_topics", value_name = "TOPICS", required = true)]
     topics: Vec<String>,
     /// End after so many events
     #[arg(long, value_name = "N")]
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &TailArgs, config: &Config) -> anyhow::Result<()> {
             match (&config.backplane, &args.node) {
                 (BackplaneConfig::Redis(redis), None) => {
                     let keys: Vec<TopicKey> = topics.iter().map(|topic| TopicKey::new(&tenant, topic)).collect();
-                    from_redis((**redis).clone(), &keys, config.limits.event_bytes_max, printer).await
+                    from_redis((**redis).clone(), &keys, &config.rules, printer).await
                 }
                 (_, node) => {
                     let default = format!("ws://{}", reachable(config.network.listen));
@@ -95,7 +95,7 @@ const NOTICES_AT_ONCE: usize = 256;
 async fn from_redis(
     config: RedisConfig,
     topics: &[TopicKey],
-    event_bytes_max: usize,
+    rules: &Rules,
     mut printer: Printer,
 ) -> anyhow::Result<()> {
     // Whoever listens needs no right to publish.
@@ -117,7 +117,7 @@ async fn from_redis(
                 Notice::Message { topic, payload, .. } => {
                     let topic = String::from_utf8_lossy(&topic);
                     let topic = topic.split_once(':').map_or(&*topic, |(_, topic)| topic);
-                    match Event::decode(payload, event_bytes_max) {
+                    match Event::decode(payload, rules.of(topic).event_bytes_max) {
                         Err(error) => eprintln!("{topic}: {error}"),
                         Ok(event) => {
                             let json = event.envelope_json();

@@ -1,13 +1,11 @@
 //! The backplane's settings, in the backplane's own words.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use fanfare_backplane::{ClientCertificate, Prefix, RedisConfig, RedisFunctions, RedisScripting, RedisServer};
-use fanfare_protocol::Patterns;
 
 use super::checker::Checker;
-use crate::settings::{List, Settings, without_password};
+use crate::settings::{Settings, without_password};
 
 /// What connects the nodes.
 #[derive(Clone, Debug)]
@@ -16,15 +14,6 @@ pub enum BackplaneConfig {
     Memory,
     /// A Redis server.
     Redis(Box<RedisConfig>),
-}
-
-pub(super) fn durable_only(settings: &Settings, check: &mut Checker) -> Arc<Patterns> {
-    let texts = settings.durable_only.as_ref().map_or(&[][..], List::as_slice);
-    let patterns = Patterns::parse(texts).unwrap_or_else(|error| {
-        check.problem("durable_only", texts.join(","), "not patterns of topics", &error.to_string());
-        Patterns::default()
-    });
-    Arc::new(patterns)
 }
 
 pub(super) fn check(settings: &Settings, node_id: &str, check: &mut Checker) -> BackplaneConfig {

@@ -25,6 +25,10 @@ pub struct Limits {
     pub frames_per_minute: u32,
     /// Frames a client may send at once.
     pub frames_burst: u32,
+    /// Events a client may publish in a minute.
+    pub publishes_per_minute: u32,
+    /// Events a client may publish at once.
+    pub publishes_burst: u32,
     /// Largest message from a client, all its fragments together.
     pub message_bytes_max: usize,
     /// Largest event, as its publisher wrote it.
@@ -67,6 +71,8 @@ pub(super) fn check(settings: &Settings, check: &mut Checker) -> Limits {
         ),
         frames_per_minute: check.count("frames_per_minute", settings.frames_per_minute, 1..=60_000_000),
         frames_burst: check.count("frames_burst", settings.frames_burst, 1..=60_000_000),
+        publishes_per_minute: check.count("publishes_per_minute", settings.publishes_per_minute, 1..=60_000_000),
+        publishes_burst: check.count("publishes_burst", settings.publishes_burst, 1..=60_000_000),
         message_bytes_max: check.bytes("message_bytes_max", settings.message_bytes_max, MESSAGE_BYTES),
         event_bytes_max: check.bytes("event_bytes_max", settings.event_bytes_max, MESSAGE_BYTES),
         auth_timeout: check.ms("auth_timeout_ms", settings.auth_timeout_ms, 10..=600_000),

@@ -8,6 +8,7 @@ use crate::settings::Source;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     key: Option<String>,
+    part: Option<String>,
     value: String,
     source: Option<Source>,
     text: String,
@@ -16,12 +17,20 @@ pub struct Problem {
 impl Problem {
     /// A setting with an unusable value. `value` is printed: it must not be a secret.
     pub fn setting(key: &str, value: &str, wrong: &str, fix: &str) -> Self {
-        Self { key: Some(key.to_owned()), value: value.to_owned(), source: None, text: format!("{wrong}; {fix}") }
+        let text = format!("{wrong}; {fix}");
+        Self { key: Some(key.to_owned()), part: None, value: value.to_owned(), source: None, text }
+    }
+
+    /// Says which part of the setting it is, where a setting has several: `rule 2, maxlen`.
+    #[must_use]
+    pub fn of_part(mut self, part: impl Into<String>) -> Self {
+        self.part = Some(part.into());
+        self
     }
 
     /// Something that belongs to no single setting.
     pub fn other(text: impl Into<String>) -> Self {
-        Self { key: None, value: String::new(), source: None, text: text.into() }
+        Self { key: None, part: None, value: String::new(), source: None, text: text.into() }
     }
 
     /// Says where the value was found.
@@ -42,9 +51,13 @@ impl fmt::Display for Problem {
         let Some(key) = &self.key else {
             return f.write_str(&self.text);
         };
+        f.write_str(key)?;
+        if let Some(part) = &self.part {
+            write!(f, ", {part}")?;
+        }
         match self.value.as_str() {
-            "[hidden]" => write!(f, "{key} = [hidden]")?,
-            value => write!(f, "{key} = {value:?}")?,
+            "[hidden]" => f.write_str(" = [hidden]")?,
+            value => write!(f, " = {value:?}")?,
         }
         match &self.source {
             None | Some(Source::Default) => {}

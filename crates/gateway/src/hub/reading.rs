@@ -22,7 +22,10 @@ const UNKNOWN: Tail = Tail { position: Position::NONE, events: Vec::new(), more:
 impl Hub {
     /// Does what a sequence has found out.
     pub(super) fn judged(&mut self, id: TopicId, verdict: Verdict) {
-        self.around.metrics.positions_dropped(verdict.repeated, verdict.unfounded);
+        // For nearly every event there is nothing to count, and the counters are shared by all of the node's threads.
+        if verdict.repeated > 0 || verdict.unfounded > 0 {
+            self.around.metrics.positions_dropped(verdict.repeated, verdict.unfounded);
+        }
         if verdict.ask.is_some() {
             self.around.metrics.hole();
             self.read(id);
@@ -96,7 +99,7 @@ impl Hub {
         };
         let metrics = &self.around.metrics;
         let invalid = |error: &_| metrics.event_invalid(&key, error);
-        let history = histories::check(tail, self.config.event_bytes_max, invalid);
+        let history = histories::check(tail, self.rules.of(id, &self.topics).event_bytes_max, invalid);
         match purpose {
             Purpose::Sequence(round) => {
                 // Where the topic stood was not known: what was read after some position is for clients that come back.

@@ -5,7 +5,12 @@
 use std::fmt::Write as _;
 use std::fs;
 
+use clap::{Args as _, Command};
+
+use super::Settings;
 use super::row::{Kind, Row, rows};
+use crate::config::{Config, Mode};
+use crate::machine::Machine;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
 const BEGIN: &str = "<!-- settings: begin -->\n";
@@ -74,7 +79,10 @@ fn the_examples_of_the_page_are_good_configuration() {
     for example in examples {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), example).unwrap();
-        let read = super::file::read(file.path());
-        assert!(read.problems.is_empty(), "{:?} in\n{example}", read.problems);
+        let flags = Settings::augment_args(Command::new("fanfare")).get_matches_from(["fanfare"]);
+        let machine = Machine { memory_bytes: 8 << 30, cores: 1, host_name: String::new() };
+        let loaded = super::load(&flags, Some(file.path()), []);
+        let config = Config::from_loaded(&loaded, Mode::Tool, &machine);
+        assert!(config.is_ok(), "{} in\n{example}", config.unwrap_err());
     }
 }

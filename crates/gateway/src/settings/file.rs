@@ -71,7 +71,7 @@ fn unknown(name: &str, line: usize, key: &str) -> Problem {
 }
 
 /// The candidate that `word` is most likely a misspelling of, if any is near enough.
-pub(super) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     const SIMILAR_ENOUGH: f64 = 0.6;
     let word = word.to_lowercase().replace('-', "_");
     candidates

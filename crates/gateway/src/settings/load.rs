@@ -166,17 +166,24 @@ fn extract(layers: &mut [Layer], origins: &Origins, problems: &mut Vec<Problem>)
     }
 }
 
+const RULES_FIX: &str = "give an array of tables; in a variable or a flag, JSON: [{\"pattern\":\"channel:orders:**\",\"durable\":\"always\"}]";
+
 fn expectation(kind: Kind) -> (&'static str, &'static str) {
     match kind {
         Kind::Number => ("not a whole number", "give a whole number, 0 or more"),
         Kind::Bool => ("neither true nor false", "give true or false"),
         Kind::Text | Kind::Secret => ("not a text", "write it in quotes"),
+        Kind::Rules => ("not a list of rules", RULES_FIX),
         Kind::List | Kind::Secrets => ("not a list of texts", "give an array of strings or a comma separated string"),
     }
 }
 
 fn printable(row: &Row, value: &Value) -> String {
     match value {
+        Value::Array(_, rules) if row.kind == Kind::Rules => match rules.len() {
+            1 => "1 rule".to_owned(),
+            count => format!("{count} rules"),
+        },
         Value::String(_, text) if row.unit == "URL" => without_password(text),
         _ if row.is_secret() => "[hidden]".to_owned(),
         Value::String(_, text) => text.clone(),
@@ -276,6 +283,27 @@ mod tests {
         assert_eq!(settings.jwt_audience.unwrap().as_slice(), ["c", "d"]);
         assert_eq!(settings.trusted_proxies.unwrap().as_slice(), ["10.0.0.0/8", "::1"]);
         assert_eq!(settings.jwt_hs256_secret.unwrap().as_slice()[0].expose(), "x,y");
+    }
+
+    #[test]
+    fn rules_are_tables_in_the_file_and_json_elsewhere() {
+        let json = r#"[{"pattern":"channel:a","maxlen":5}]"#;
+        let file = "[[topics]]\npattern = 'channel:a'\nmaxlen = 5\n";
+        for loaded in [
+            loaded(Some(file), &[], &[]),
+            loaded(None, &[("FANFARE_TOPICS", json)], &[]),
+            loaded(None, &[], &["--topics", json]),
+        ] {
+            assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
+            let expected: Vec<serde_json::Value> = serde_json::from_str(json).unwrap();
+            assert_eq!(loaded.settings.topics.unwrap().as_slice(), expected);
+        }
+        assert_eq!(loaded(Some(file), &[], &[]).sources.get("topics").unwrap().0, "1 rule");
+        let wrong = loaded(None, &[("FANFARE_TOPICS", "channel:a")], &[]);
+        let problem = wrong.problems[0].to_string();
+        assert!(
+            problem.starts_with("topics = \"channel:a\" (environment variable FANFARE_TOPICS): not a list of rules; ")
+        );
     }
 
     #[test]

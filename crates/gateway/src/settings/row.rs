@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use clap::{Arg, Args as _, Command};
 
-use super::{List, Settings};
+use super::{List, RuleTables, Settings};
 use crate::secret::Secret;
 
 /// One setting: its names, its default and its meaning.
@@ -36,6 +36,8 @@ pub enum Kind {
     Bool,
     /// Several texts.
     List,
+    /// Rules for topics.
+    Rules,
     /// A text that is never printed.
     Secret,
     /// Several texts that are never printed.
@@ -84,6 +86,7 @@ fn kind(id: &impl PartialEq<TypeId>) -> Kind {
         (TypeId::of::<u64>(), Kind::Number),
         (TypeId::of::<bool>(), Kind::Bool),
         (TypeId::of::<List<String>>(), Kind::List),
+        (TypeId::of::<RuleTables>(), Kind::Rules),
         (TypeId::of::<Secret>(), Kind::Secret),
         (TypeId::of::<List<Secret>>(), Kind::Secrets),
     ];
@@ -107,6 +110,7 @@ mod tests {
         assert_eq!((row.default.as_deref(), row.unit.as_str(), row.kind), (Some("5"), "SECONDS", Kind::Number));
         assert_eq!(of("own_user_topic").kind, Kind::Bool);
         assert_eq!(of("jwt_issuer").kind, Kind::List);
+        assert_eq!(of("topics").kind, Kind::Rules);
         assert_eq!(of("node_id").kind, Kind::Text);
     }
 

@@ -56,7 +56,7 @@ async fn welcome_tells_all_that_a_client_has_to_know() {
         "op": "welcome", "version": 1, "features": ["durable", "history", "publish"], "connection": null, "node": "node-1", "tenant": "acme",
         "user": "42", "expires_at": claims["exp"].as_u64().unwrap() * 1_000, "server_time": null, "ping_ms": 30_000,
         "limits": {
-            "message_bytes": 65_536, "subscriptions": 10_000, "frames_per_minute": 600, "outbox_bytes": 1_048_576,
+            "message_bytes": 65_536, "subscriptions": 10_000, "frames_per_minute": 600, "publishes_per_minute": 600, "outbox_bytes": 1_048_576,
         },
         "topics": [state("tenant"), state("user:42"), state("channel:vip")],
     });

@@ -10,14 +10,18 @@ use crate::support::client::frame;
 use crate::support::{Client, Frame, Handshake, Node, token, until};
 
 /// For who publishes as fast as it can.
-const NO_FRAME_LIMIT: [(&str, &str); 2] =
-    [("FANFARE_FRAMES_PER_MINUTE", "60000000"), ("FANFARE_FRAMES_BURST", "60000000")];
+const NO_RATE_LIMIT: [(&str, &str); 4] = [
+    ("FANFARE_FRAMES_PER_MINUTE", "60000000"),
+    ("FANFARE_FRAMES_BURST", "60000000"),
+    ("FANFARE_PUBLISHES_PER_MINUTE", "60000000"),
+    ("FANFARE_PUBLISHES_BURST", "60000000"),
+];
 
 /// Enough for a client to be blocked: more than the kernel buffers for a connection.
 const KERNEL_BYTES: usize = 16 << 20;
 
 async fn node(settings: &[(&str, &str)]) -> Node {
-    Node::start(&[&NO_FRAME_LIMIT, settings].concat()).await
+    Node::start(&[&NO_RATE_LIMIT, settings].concat()).await
 }
 
 fn publish(topic: &str, event: &Value) -> Vec<u8> {

@@ -14,5 +14,6 @@ mod heartbeat;
 mod isolation;
 mod limits;
 mod proxies_tls;
+mod publishing;
 mod tokens;
 mod websocket;

@@ -153,6 +153,8 @@ async fn tls_node(directory: &Path, settings: &[(&str, &str)]) -> Node {
         ("FANFARE_RELOAD_INTERVAL_S", "1"),
         ("FANFARE_FRAMES_PER_MINUTE", "60000000"),
         ("FANFARE_FRAMES_BURST", "60000000"),
+        ("FANFARE_PUBLISHES_PER_MINUTE", "60000000"),
+        ("FANFARE_PUBLISHES_BURST", "60000000"),
     ];
     Node::start(&[&tls, settings].concat()).await
 }

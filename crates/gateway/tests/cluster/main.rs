@@ -3,11 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod bad_events;
+mod client_publish;
 mod command_line;
 mod config;
 mod control;
 mod drain;
-mod durable_only;
 mod eviction;
 mod fan_out;
 mod gaps;
@@ -15,6 +15,7 @@ mod outages;
 mod permissions;
 mod redis_cluster;
 mod rotation;
+mod rules;
 mod sentinel;
 #[path = "../support/mod.rs"]
 mod support;

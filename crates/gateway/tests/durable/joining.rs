@@ -154,7 +154,12 @@ async fn clients_of_a_topic_with_holes() {
 
 #[tokio::test]
 async fn on_memory_too() {
-    let fast = [("FANFARE_FRAMES_PER_MINUTE", "1000000"), ("FANFARE_FRAMES_BURST", "1000000")];
+    let fast = [
+        ("FANFARE_FRAMES_PER_MINUTE", "1000000"),
+        ("FANFARE_FRAMES_BURST", "1000000"),
+        ("FANFARE_PUBLISHES_PER_MINUTE", "1000000"),
+        ("FANFARE_PUBLISHES_BURST", "1000000"),
+    ];
     let stage = Stage { node: Node::start(&[&[FORGETFUL], &fast[..]].concat()).await, redis: None };
     let mut seen: Option<Position> = None;
     let address = stage.node.clients;

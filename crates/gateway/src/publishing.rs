@@ -1,0 +1,51 @@
+//! What a node publishes for others, whichever way it was asked: the topic's rule says whether and how an event is kept.
+//! Deliberately without permissions, which are [`crate::access`]'s for users and [`crate::api_keys`]' for backends.
+
+use bytes::Bytes;
+use fanfare_backplane::{Backplane, Keep, PublishError};
+use fanfare_protocol::{Event, Position, TopicKey};
+
+use crate::config::{NeverDurable, Rule};
+
+/// A checked event on its way to the backplane.
+#[derive(Debug)]
+pub struct Publication {
+    topic: TopicKey,
+    envelope: Bytes,
+    keep: Option<Keep>,
+}
+
+impl Publication {
+    /// An event of a topic with this rule. It is kept when its publisher wants it or the topic keeps all.
+    pub fn new(topic: TopicKey, rule: &Rule, event: Event, wants_durable: bool) -> Result<Self, NeverDurable> {
+        let keep = rule.keeps(wants_durable)?.then(|| rule.keep(None));
+        Ok(Self { topic, envelope: event.envelope, keep })
+    }
+
+    /// Whether it is kept.
+    pub fn is_durable(&self) -> bool {
+        self.keep.is_some()
+    }
+
+    /// The publisher's id, by which a repetition is known. For a durable one only.
+    #[must_use]
+    pub fn with_id(mut self, id: Option<Box<str>>) -> Self {
+        if let Some(keep) = &mut self.keep {
+            keep.id = id;
+        }
+        self
+    }
+
+    /// The topic.
+    pub fn topic(&self) -> &TopicKey {
+        &self.topic
+    }
+
+    /// Publishes it. A durable one has a position then.
+    pub async fn send(self, backplane: &Backplane) -> Result<Option<Position>, PublishError> {
+        match &self.keep {
+            Some(keep) => backplane.publish_durable(&self.topic, self.envelope, keep).await.map(Some),
+            None => backplane.publish(&self.topic, self.envelope).await.map(|()| None),
+        }
+    }
+}
