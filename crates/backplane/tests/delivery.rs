@@ -19,9 +19,9 @@ fn orders() -> TopicKey {
     topic("acme:channel:orders")
 }
 
-/// Settings for a server that is soon found out.
+/// Settings for a server that is soon found out, and not on a busy machine either when it is well.
 fn hasty(url: &str) -> RedisConfig {
-    RedisConfig { response_timeout: Duration::from_millis(400), ..config(url) }
+    RedisConfig { response_timeout: Duration::from_secs(2), ..config(url) }
 }
 
 /// A node that is up and has one topic confirmed.
@@ -55,7 +55,7 @@ async fn proofs_go_on_coming_and_tell_the_lag() {
     assert_eq!(server.command(&["PUBSUB", "CHANNELS", "fanfare:node:*"]), "fanfare:node:n-1:probe");
     let first = node.backplane.delivery().unwrap();
     wait_until("there is a newer proof", || node.backplane.delivery().unwrap().proved > first.proved);
-    assert!(node.backplane.delivery().unwrap().lag < Duration::from_secs(1));
+    wait_until("a probe is back soon", || node.backplane.delivery().unwrap().lag < Duration::from_secs(1));
 
     // Whatever stands on the channel is not told, and proves nothing.
     for payload in ["", "-", "0000000000000000-9999999"] {
@@ -64,16 +64,16 @@ async fn proofs_go_on_coming_and_tell_the_lag() {
     server.freeze();
     wait_until("the lag grows", || node.backplane.delivery().unwrap().lag_now() > Duration::from_secs(1));
     server.thaw();
-    wait_until("the lag is over", || node.backplane.delivery().unwrap().lag_now() < Duration::from_millis(500));
+    wait_until("the lag is over", || node.backplane.delivery().unwrap().lag_now() < Duration::from_secs(1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_of_the_same_name_do_not_prove_for_each_other() {
     let server = RedisProcess::start();
     let proxy = TcpProxy::before(server.port());
-    let named = |url: &str| RedisConfig { node_id: Some("twin".to_owned()), ..hasty(url) };
-    let healthy = settled(named(&server.url())).await;
-    let mut deaf = settled(named(&proxy.url())).await;
+    let named = |config: RedisConfig| RedisConfig { node_id: Some("twin".to_owned()), ..config };
+    let healthy = settled(named(config(&server.url()))).await;
+    let mut deaf = settled(named(hasty(&proxy.url()))).await;
     proxy.drop_messages(true);
     next_down(&mut deaf).await;
     assert!(healthy.backplane.state().borrow().is_up());
@@ -118,9 +118,8 @@ async fn a_subscription_whose_messages_vanish_is_found_out_although_redis_answer
 async fn probes_that_get_lost_for_a_moment_cost_no_connection() {
     let server = RedisProcess::start();
     let proxy = TcpProxy::before(server.port());
-    let mut patient = config(&proxy.url());
-    patient.probe_interval = Some(Duration::from_secs(1));
-    patient.response_timeout = Duration::from_millis(400);
+    // Until a second probe is missed, a busy machine has time for all that follows.
+    let patient = RedisConfig { probe_interval: Some(Duration::from_secs(5)), ..hasty(&proxy.url()) };
     let mut node = settled(patient).await;
     proxy.drop_messages(true);
     node.until_state(|state| matches!(state, State::Undelivered { .. })).await;
@@ -171,7 +170,7 @@ async fn a_pub_sub_connection_that_is_dead_in_one_direction_is_replaced() {
         let set = |is_dead| if is_deaf { proxy.deafen_subscribers(is_dead) } else { proxy.mute_subscribers(is_dead) };
         set(true);
         let reason = next_down(&mut node).await;
-        assert!(reason.ends_with("Redis did not answer for 400ms"), "{reason}");
+        assert!(reason.ends_with("Redis did not answer for 2s"), "{reason}");
         set(false);
         assert_flows(&mut node).await;
     }

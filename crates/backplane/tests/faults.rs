@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use fanfare_backplane::{Backplane, PublishError, RedisConfig, State};
@@ -114,17 +114,13 @@ async fn a_killed_publishing_connection_is_replaced_and_loses_no_subscription() 
 async fn a_redis_that_hangs_is_noticed_by_its_silence() {
     let server = RedisProcess::start();
     let mut hasty = config(&server.url());
-    hasty.response_timeout = Duration::from_millis(500);
-    let expected = hasty.ping_interval + hasty.response_timeout;
+    hasty.response_timeout = Duration::from_secs(2);
     let (mut node, topics) = settled(hasty).await;
-    let frozen = Instant::now();
     server.freeze();
     let error = node.backplane.publish(&topics[0], Bytes::new()).await.unwrap_err();
     assert!(matches!(error, PublishError::Timeout | PublishError::Unavailable), "{error:?}");
     let Told::Down(reason) = node.next().await else { panic!("the loss must be told first") };
-    assert!(reason.ends_with("Redis did not answer for 500ms"), "{reason}");
-    // With room for a busy machine.
-    assert!(frozen.elapsed() < expected + Duration::from_secs(2), "noticed after {:?}", frozen.elapsed());
+    assert!(reason.ends_with("Redis did not answer for 2s"), "{reason}");
     // The kernel still takes connections for it.
     let no_answer = |state: &State| matches!(state, State::Down { error } if error.contains("answered nothing within"));
     node.until_state(no_answer).await;
@@ -142,7 +138,7 @@ async fn a_node_that_falls_behind_holds_its_bound_and_loses_nothing() {
     let server = RedisProcess::start();
     let mut small = config(&server.url());
     small.inbox_bytes_max = 1024 * KIB;
-    small.response_timeout = Duration::from_millis(500);
+    small.response_timeout = Duration::from_secs(2);
     let bound = small.inbox_bytes_max + 64 * KIB;
     let (mut node, topics) = settled(small).await;
     let publisher = Node::new(Backplane::redis(without_probes(&server)));
@@ -155,8 +151,8 @@ async fn a_node_that_falls_behind_holds_its_bound_and_loses_nothing() {
         assert!(node.waiting_bytes() <= bound);
     }
     // Held back for much longer than an answer may take: silence of our own is not taken for Redis's.
-    wait_until("the connection has been idle for two seconds", || {
-        subscribers(&server).first().is_some_and(|client| client.idle_s >= 2)
+    wait_until("the connection has been idle for six seconds", || {
+        subscribers(&server).first().is_some_and(|client| client.idle_s >= 6)
     });
     assert_eq!(subscribers(&server)[0].id, client[0].id);
     assert_eq!(*node.backplane.state().borrow(), State::Up, "its probe waits behind its own full inbox");
@@ -207,16 +203,12 @@ async fn a_hundred_thousand_topics_come_back_too() {
     let server = RedisProcess::start();
     let mut node = Node::new(Backplane::redis(config(&server.url())));
     assert_eq!(node.next().await, Told::Up(true));
-    let start = Instant::now();
     node.want(&topics).await;
-    println!("100,000 topics wanted and confirmed in {:?}", start.elapsed());
 
     server.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
     node.until_down().await;
-    let start = Instant::now();
     assert_eq!(node.next().await, Told::Up(false));
     node.until_confirmed(&topics).await;
-    println!("confirmed again in {:?}", start.elapsed());
     node.until_state(State::is_up).await;
     // And the channel of the node's probes.
     assert_eq!(subscribers(&server)[0].subscriptions, topics.len() + 1);

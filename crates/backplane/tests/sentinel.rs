@@ -57,7 +57,8 @@ async fn one_sentinel_of_many_that_answers_is_enough() {
     for _ in 0..20 {
         node.publish(&orders(), "without Sentinel").await;
         assert_eq!(node.next().await, message(&orders(), "without Sentinel"));
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        let before = node.backplane.delivery().unwrap().proved;
+        wait_until("time passes", || node.backplane.delivery().unwrap().proved > before);
     }
 }
 
@@ -78,11 +79,14 @@ async fn a_failover_on_demand_takes_both_connections_along() {
 async fn a_primary_that_dies_is_replaced() {
     let mut watched = Watched::start();
     let mut node = settled(config(&watched.url())).await;
+    // First to see it gone, and then to see it replaced.
+    watched.sentinel.judges_after(Duration::from_mins(10));
     watched.primary.kill();
     node.until_down().await;
     let port = watched.primary.port();
     let expected = format!("{}: the primary that Sentinel names, 127.0.0.1:{port}: connection refused", watched.url());
     node.until_state(|state| matches!(state, State::Down { error } if error.starts_with(&expected))).await;
+    watched.sentinel.judges_after(Duration::from_millis(300));
     watched.until_failed_over();
     assert_is_on(&mut node, &watched.replica).await;
     // It comes back as a primary, since nobody could tell it otherwise, and nobody goes back to it.
@@ -98,7 +102,7 @@ async fn a_frozen_primary_that_thaws_is_not_believed() {
     let watched = Watched::start();
     let mut patient = config(&watched.url());
     // It would be waited for much longer than the failover takes.
-    patient.response_timeout = Duration::from_secs(20);
+    patient.response_timeout = Duration::from_mins(2);
     let mut node = settled(patient).await;
     watched.primary.freeze();
     let reason = node.until_down().await;

@@ -82,11 +82,14 @@ async fn a_node_that_alone_gets_nothing_is_taken_from_the_balancer_until_it_does
 async fn a_node_whose_messages_vanish_finds_out_by_its_own_probes() {
     let redis = RedisProcess::start();
     let proxy = TcpProxy::before(redis.port());
-    let hasty = [("FANFARE_REDIS_PROBE_INTERVAL_MS", "50"), ("FANFARE_REDIS_RESPONSE_TIMEOUT_MS", "400")];
+    let hasty = [("FANFARE_REDIS_PROBE_INTERVAL_MS", "50"), ("FANFARE_REDIS_RESPONSE_TIMEOUT_MS", "2000")];
     let node = Node::start_on(&proxy.url(), &hasty).await;
-    let ready = node.get("/readyz").await.json();
-    assert!(ready["lag_ms"].as_u64().is_some_and(|lag_ms| lag_ms < 400), "{ready}");
-    assert!(node.metric("fanfare_backplane_lag_seconds").await < 0.4);
+    let lag = "fanfare_backplane_lag_seconds";
+    until("a small lag is told", async || {
+        let ready = node.get("/readyz").await.json();
+        ready["lag_ms"].as_u64().is_some_and(|lag_ms| lag_ms < 1_000) && node.metric(lag).await < 1.0
+    })
+    .await;
 
     // Every socket lives, and Redis answers whatever it is asked.
     proxy.drop_messages(true);
@@ -95,11 +98,11 @@ async fn a_node_whose_messages_vanish_finds_out_by_its_own_probes() {
     assert!(reason.starts_with(undelivered) && reason.contains("does not come back"), "{reason}");
     let [_, reason] = until_statuses(&node, [503, 503]).await;
     assert!(reason.starts_with(undelivered) && reason.contains("does not come back"), "{reason}");
-    assert!(node.metric("fanfare_backplane_lag_seconds").await > 2.0);
+    assert!(node.metric(lag).await > 2.0);
 
     proxy.drop_messages(false);
     until_statuses(&node, [200, 200]).await;
-    until("the lag is over", async || node.metric("fanfare_backplane_lag_seconds").await < 0.4).await;
+    until("the lag is over", async || node.metric(lag).await < 1.0).await;
 }
 
 #[tokio::test]
@@ -125,7 +128,7 @@ async fn a_node_that_may_not_send_probes_says_so_and_is_left_to_the_balancer() {
 
 #[tokio::test]
 async fn a_node_that_leaves_says_so_and_still_takes_clients_for_a_while() {
-    let mut node = Node::start(&[("FANFARE_DRAIN_DELAY_S", "3")]).await;
+    let mut node = Node::start(&[("FANFARE_DRAIN_DELAY_S", "10")]).await;
     node.signal("-TERM");
     let reasons = until_statuses(&node, [503, 503]).await;
     assert_eq!(reasons, ["the node is shutting down", "the node is shutting down"]);
@@ -168,7 +171,7 @@ async fn a_header_without_end_is_not_kept() {
 
 #[tokio::test]
 async fn who_does_not_finish_a_request_is_not_waited_for() {
-    let node = Node::start(&[("FANFARE_HEADER_TIMEOUT_MS", "200")]).await;
+    let node = Node::start(&[("FANFARE_HEADER_TIMEOUT_MS", "2000")]).await;
     for begun in ["", "GET /healthz HTTP/1.1\r\nHost: a\r\n"] {
         let mut stream = TcpStream::connect(node.admin).await.unwrap();
         stream.write_all(begun.as_bytes()).await.unwrap();

@@ -272,7 +272,7 @@ async fn a_body_that_is_too_long_is_not_read() {
 
 #[tokio::test]
 async fn a_body_that_does_not_come_is_not_waited_for() {
-    let node = Node::start(&[("FANFARE_HEADER_TIMEOUT_MS", "200")]).await;
+    let node = Node::start(&[("FANFARE_HEADER_TIMEOUT_MS", "2000")]).await;
     let mut stream = TcpStream::connect(node.admin).await.unwrap();
     let head = format!(
         "POST {EVENTS} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer {API_KEY}\r\n\
@@ -334,7 +334,7 @@ async fn a_request_that_is_repeated_with_its_idempotency_key_publishes_once() {
 #[tokio::test]
 async fn what_redis_does_not_take_is_not_called_published() {
     let mut redis = RedisProcess::start();
-    let settings = [("FANFARE_REDIS_RESPONSE_TIMEOUT_MS", "300"), ("FANFARE_REDIS_PING_INTERVAL_MS", "60000")];
+    let settings = [("FANFARE_REDIS_RESPONSE_TIMEOUT_MS", "2000"), ("FANFARE_REDIS_PING_INTERVAL_MS", "60000")];
     let node = Node::start_on(&redis.url(), &settings).await;
     assert_eq!(post(&node, EVENTS, &[], EVENT).await.status, 200);
 

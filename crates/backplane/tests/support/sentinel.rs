@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -108,6 +109,12 @@ impl SentinelProcess {
     /// The port of the server that it names.
     pub(crate) fn primary_port(&self) -> Option<u16> {
         self.command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME]).lines().nth(1)?.parse().ok()
+    }
+
+    /// How long the server must be silent before it counts as down.
+    pub(crate) fn judges_after(&self, silence: Duration) {
+        let milliseconds = silence.as_millis().to_string();
+        assert_eq!(self.command(&["SENTINEL", "SET", NAME, "down-after-milliseconds", &milliseconds]), "OK");
     }
 
     /// Runs a command through `redis-cli` and returns what it prints.

@@ -6,6 +6,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::time::Duration;
 
 /// Listens until the process ends.
 pub(crate) struct TcpProxy {
@@ -25,6 +26,9 @@ struct Shared {
     deafens_subscribers: AtomicBool,
     /// What subscribers send vanishes; both sockets live.
     mutes_subscribers: AtomicBool,
+    /// A connection that sends this word is answered only when it is another one.
+    held_word: Mutex<Option<&'static str>>,
+    is_holding: AtomicBool,
     connections: Mutex<Vec<Arc<Connection>>>,
 }
 
@@ -32,6 +36,8 @@ struct Connection {
     client: TcpStream,
     server: TcpStream,
     subscribes: AtomicBool,
+    /// The word of those that are held which it sent last.
+    sent_word: Mutex<Option<&'static str>>,
 }
 
 impl TcpProxy {
@@ -79,6 +85,16 @@ impl TcpProxy {
         self.shared.mutes_subscribers.store(mutes, Ordering::SeqCst);
     }
 
+    /// A connection that sends this word from now on gets no answer until that is taken back.
+    pub(crate) fn hold_answers_to(&self, word: Option<&'static str>) {
+        *self.shared.held_word.lock().expect("not poisoned") = word;
+    }
+
+    /// Whether an answer has been held back.
+    pub(crate) fn is_holding(&self) -> bool {
+        self.shared.is_holding.load(Ordering::SeqCst)
+    }
+
     /// Closes the connections that don't subscribe.
     pub(crate) fn cut_others(&self) {
         for connection in self.shared.connections.lock().expect("not poisoned").iter() {
@@ -95,7 +111,8 @@ impl Shared {
             return;
         }
         let Ok(server) = TcpStream::connect(("127.0.0.1", self.upstream.load(Ordering::SeqCst))) else { return };
-        let connection = Arc::new(Connection { client, server, subscribes: AtomicBool::new(false) });
+        let connection =
+            Arc::new(Connection { client, server, subscribes: AtomicBool::new(false), sent_word: Mutex::default() });
         self.connections.lock().expect("not poisoned").push(Arc::clone(&connection));
         for is_request in [true, false] {
             let (shared, connection) = (Arc::clone(self), Arc::clone(&connection));
@@ -121,6 +138,7 @@ impl Shared {
             if is_request && bytes.windows(9).any(|word| word == b"SUBSCRIBE") {
                 connection.subscribes.store(true, Ordering::SeqCst);
             }
+            self.hold(connection, is_request, &bytes);
             if connection.subscribes.load(Ordering::SeqCst) {
                 let vanishes = if is_request { &self.mutes_subscribers } else { &self.deafens_subscribers };
                 is_dead |= vanishes.load(Ordering::SeqCst);
@@ -132,6 +150,26 @@ impl Shared {
                 }
             }
             to.write_all(&bytes).ok()?;
+        }
+    }
+}
+
+impl Shared {
+    /// Notes a word that is asked to be held, and holds back what answers it.
+    fn hold(&self, connection: &Connection, is_request: bool, bytes: &[u8]) {
+        let held = || *self.held_word.lock().expect("not poisoned");
+        if is_request {
+            if let Some(word) = held()
+                && bytes.windows(word.len()).any(|window| window == word.as_bytes())
+            {
+                *connection.sent_word.lock().expect("not poisoned") = Some(word);
+            }
+            return;
+        }
+        let sent = *connection.sent_word.lock().expect("not poisoned");
+        while sent.is_some() && sent == held() {
+            self.is_holding.store(true, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 }

@@ -1,11 +1,11 @@
 //! Stories about `fanfare functions`.
 
 use crate::fanfare::fanfare;
-use crate::redis::Redis;
+use crate::redis_server::RedisProcess;
 
 #[test]
 fn the_library_is_loaded_once_and_shown() {
-    let redis = Redis::start();
+    let redis = RedisProcess::start();
     let variables = [("FANFARE_BACKPLANE", &*redis.url())];
     let show = || {
         let said = fanfare(&["functions", "show"], &variables);
@@ -33,7 +33,7 @@ fn library(version: u32) -> String {
 
 #[test]
 fn an_older_library_is_replaced_and_a_newer_one_stays() {
-    let redis = Redis::start();
+    let redis = RedisProcess::start();
     let variables = [("FANFARE_BACKPLANE", &*redis.url())];
     redis.command(&["FUNCTION", "LOAD", &library(0)]);
     let said = fanfare(&["functions", "show"], &variables);
@@ -54,7 +54,7 @@ fn what_is_in_the_way_is_told_with_its_fix() {
     let memory = "functions are loaded into a Redis: give --backplane redis://host:port or FANFARE_BACKPLANE";
     assert_eq!((said.code, said.err.as_str()), (1, format!("fanfare: {memory}\n").as_str()));
 
-    let redis = Redis::start();
+    let redis = RedisProcess::start();
     let url = redis.url();
     let said = fanfare(&["functions", "load", "--backplane", &url, "--redis-scripting", "eval"], &[]);
     let eval =

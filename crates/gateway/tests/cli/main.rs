@@ -6,6 +6,8 @@ mod configuration;
 mod fanfare;
 mod functions;
 mod publish;
-mod redis;
+#[path = "../../../backplane/tests/support/redis_server.rs"]
+#[allow(dead_code, reason = "other suites use the rest")]
+mod redis_server;
 mod tail;
 mod token;

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::thread::{JoinHandle, spawn};
 
 use crate::fanfare::{fanfare, fanfare_with_input};
-use crate::redis::Redis;
+use crate::redis_server::{RedisProcess, free_port};
 
 const EVENT: &str = r#"{"type":"order.updated","data":{"total":1.10}}"#;
 
@@ -101,7 +101,7 @@ fn a_missing_key_a_bad_address_and_an_absent_node_are_told() {
     );
     let said = fanfare(&["publish", "acme", "tenant", EVENT, "--node", "localhost", "--api-key", "k"], &[]);
     assert_eq!(said.err, "fanfare: --node is not an address of a node: give http://host:port\n");
-    let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let unused = format!("127.0.0.1:{}", free_port());
     let url = format!("http://{unused}");
     let said = fanfare(&["publish", "acme", "tenant", EVENT, "--node", &url, "--api-key", "k"], &[]);
     assert!(said.err.starts_with(&format!("fanfare: can't reach the node at {url}/")), "{}", said.err);
@@ -145,7 +145,7 @@ fn how_an_event_is_kept_is_said_of_durable_ones_only() {
 
 #[test]
 fn durable_through_redis_is_kept_as_it_is_said() {
-    let redis = Redis::start();
+    let redis = RedisProcess::start();
     let variables = [("FANFARE_BACKPLANE", &*redis.url())];
     let publish = |options: &[&str]| {
         let said = fanfare(&[&["publish", "acme", "channel:orders", EVENT, "--durable"], options].concat(), &variables);

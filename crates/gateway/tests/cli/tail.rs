@@ -5,13 +5,13 @@ use std::net::TcpListener;
 use std::thread::spawn;
 
 use crate::fanfare::{Running, fanfare, start};
-use crate::redis::Redis;
+use crate::redis_server::{RedisProcess, free_port};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 #[test]
 fn from_redis_it_prints_each_event_of_the_topics_as_one_line() {
-    let redis = Redis::start();
+    let redis = RedisProcess::start();
     let url = redis.url();
     let variables = [("FANFARE_BACKPLANE", url.as_str())];
     let mut tail = start(&["tail", "acme", "channel:orders", "user:42", "--count", "3"], &variables);
@@ -41,7 +41,7 @@ fn from_redis_it_prints_each_event_of_the_topics_as_one_line() {
 
 #[test]
 fn ctrl_c_ends_it() {
-    let redis = Redis::start();
+    let redis = RedisProcess::start();
     let mut tail = start(&["tail", "acme", "tenant"], &[("FANFARE_BACKPLANE", &redis.url())]);
     tail.wait_for_error_line("subscribed to tenant");
     tail.interrupt();
@@ -50,15 +50,15 @@ fn ctrl_c_ends_it() {
 
 #[test]
 fn while_redis_is_away_it_says_so_and_goes_on() {
-    let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let unused = format!("127.0.0.1:{}", free_port());
     let tail = start(&["tail", "acme", "tenant"], &[("FANFARE_BACKPLANE", &format!("redis://{unused}"))]);
     let line = tail.wait_for_error_line("can't reach Redis: ");
     assert!(line.ends_with("; trying again"), "{line}");
 }
 
 /// A node on this Redis, and where it listens.
-fn node(redis: &Redis) -> (Running, String) {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+fn node(redis: &RedisProcess) -> (Running, String) {
+    let port = free_port();
     let listen = format!("127.0.0.1:{port}");
     let url = redis.url();
     let variables = [
@@ -74,7 +74,7 @@ fn node(redis: &Redis) -> (Running, String) {
 
 #[test]
 fn as_a_client_of_a_node_it_prints_the_same_lines() {
-    let redis = Redis::start();
+    let redis = RedisProcess::start();
     let (_node, listen) = node(&redis);
     let url = format!("ws://{listen}");
     let variables = [("FANFARE_JWT_HS256_SECRET", SECRET)];
@@ -92,7 +92,7 @@ fn as_a_client_of_a_node_it_prints_the_same_lines() {
 
 #[test]
 fn with_one_node_by_itself_publish_and_tail_meet_at_the_node() {
-    let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let free = || format!("127.0.0.1:{}", free_port());
     let (listen, admin_listen) = (free(), free());
     let variables = [
         ("FANFARE_JWT_HS256_SECRET", SECRET),
@@ -112,7 +112,7 @@ fn with_one_node_by_itself_publish_and_tail_meet_at_the_node() {
 
 #[test]
 fn a_token_of_its_own_counts_and_its_refusals_are_told() {
-    let redis = Redis::start();
+    let redis = RedisProcess::start();
     let (_node, listen) = node(&redis);
     let url = format!("ws://{listen}");
     let grant = ["token", "--tenant", "acme", "--user", "42", "--channels", "news", "--secret"];

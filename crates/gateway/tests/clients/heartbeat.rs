@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use crate::support::{Client, Frame, Node, in_time, token};
 
-const PING: Duration = Duration::from_millis(400);
+const PING: Duration = Duration::from_millis(1_500);
 
 async fn node() -> Node {
-    Node::start(&[("FANFARE_PING_MS", "400")]).await
+    Node::start(&[("FANFARE_PING_MS", "1500")]).await
 }
 
 /// The next message, the node's pings included.
@@ -57,7 +57,7 @@ async fn who_only_listens_is_pinged_though_events_flow() {
     let node = node().await;
     let mut listener = Client::connect(&node, &token("acme", "ann")).await;
     let mut publisher = Client::connect(&node, &token("acme", "bob")).await;
-    let mut events = tokio::time::interval(Duration::from_millis(10));
+    let mut events = tokio::time::interval(Duration::from_millis(50));
     let (mut pings, mut received) = (0, 0);
     let told = in_time("the listener is closed", async {
         loop {
@@ -88,7 +88,7 @@ async fn who_only_listens_is_pinged_though_events_flow() {
 async fn who_only_talks_is_pinged_and_never_dead() {
     let node = node().await;
     let mut client = Client::connect(&node, &token("acme", "ann")).await;
-    let mut talk = tokio::time::interval(Duration::from_millis(10));
+    let mut talk = tokio::time::interval(Duration::from_millis(50));
     let mut pings = 0;
     in_time("pings come", async {
         // Two may be missed, so it would be dead before the fourth.

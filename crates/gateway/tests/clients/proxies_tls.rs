@@ -217,7 +217,7 @@ async fn a_large_burst_arrives_complete_and_in_order_over_tls() {
 async fn a_slow_client_over_tls_is_closed_and_told_too() {
     let directory = tempfile::tempdir().unwrap();
     let certificate = write_certificate(directory.path());
-    let settings = [("FANFARE_OUTBOX_BYTES_MAX", "131072"), ("FANFARE_CLOSE_TIMEOUT_MS", "20000")];
+    let settings = [("FANFARE_OUTBOX_BYTES_MAX", "131072"), ("FANFARE_CLOSE_TIMEOUT_MS", "120000")];
     let node = tls_node(directory.path(), &settings).await;
     let mut slow = tls_client(&node, &certificate, "ann").await;
     let mut publisher = tls_client(&node, &certificate, "cy").await;
@@ -288,7 +288,7 @@ async fn a_certificate_is_renewed_under_traffic_and_nobody_is_dropped() {
 async fn who_does_not_speak_tls_or_says_nothing_is_closed() {
     let directory = tempfile::tempdir().unwrap();
     write_certificate(directory.path());
-    let node = tls_node(directory.path(), &[("FANFARE_HEADER_TIMEOUT_MS", "300")]).await;
+    let node = tls_node(directory.path(), &[("FANFARE_HEADER_TIMEOUT_MS", "2000")]).await;
     for beginning in [&b"GET /ws HTTP/1.1\r\nHost: a\r\n\r\n"[..], b""] {
         let mut stream = TcpStream::connect(node.clients).await.unwrap();
         stream.write_all(beginning).await.unwrap();

@@ -250,9 +250,9 @@ async fn topics_that_the_token_names_are_subscribed_by_the_node() {
 
 #[tokio::test]
 async fn a_topic_outlives_its_last_subscriber_for_a_while() {
-    const DELAY: Duration = Duration::from_millis(1_500);
+    const DELAY: Duration = Duration::from_secs(6);
     let redis = RedisProcess::start();
-    let node = Node::start_on(&redis.url(), &[("FANFARE_UNSUBSCRIBE_DELAY_MS", "1500")]).await;
+    let node = Node::start_on(&redis.url(), &[("FANFARE_UNSUBSCRIBE_DELAY_MS", "6000")]).await;
     let channel = "fanfare:acme:channel:orders";
     let mut first = subscriber(&node, &token("acme", "1"), "channel:orders").await;
     let second = subscriber(&node, &token("acme", "2"), "channel:orders").await;

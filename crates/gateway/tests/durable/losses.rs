@@ -1,12 +1,14 @@
 //! Redis goes and comes back: durable events are recovered as far as the history has them, and the rest is told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::time::Duration;
 
 use fanfare_protocol::Position;
 use serde_json::{Value, json};
 
 use crate::backend::Backend;
-use crate::support::{Client, Node, Proxy, RedisProcess, position, until};
+use crate::support::sentinel::Watched;
+use crate::support::{Client, Node, Proxy, RedisProcess, position, token, until};
 use crate::{AT_ONCE, ORDERS, STREAM, Stage, after, expect_number, number, numbered, since, told};
 
 /// What is kept survives the server.
@@ -262,4 +264,60 @@ async fn who_subscribes_while_only_the_connection_that_reads_is_away_waits_for_i
     until("it is back", async || stage.node.publish("acme", "channel:else", &numbered(0)).await.status == 200).await;
     stage.keep(ORDERS, 1).await;
     expect_number(&mut client, 1).await;
+}
+
+#[tokio::test]
+async fn a_failover_to_a_replica_that_misses_the_last_events_is_another_history() {
+    const REPLICATED: u64 = 3;
+    const ACKNOWLEDGED: u64 = 500;
+    let mut watched = Watched::start();
+    let settings = [AT_ONCE, ("FANFARE_OUTBOX_BYTES_MAX", "67108864"), ("FANFARE_REDIS_RESPONSE_TIMEOUT_MS", "20000")];
+    let node = Node::start_on(&watched.url(), &settings).await;
+    let mut client = Client::connect(&node, &token("acme", "1")).await;
+    let begin = position(&client.subscribe(ORDERS).await);
+    let mut backend = Backend::of(&watched.primary).await;
+    let mut issued = HashSet::new();
+    for n in 1..=REPLICATED {
+        issued.insert(backend.keep_number(n).await);
+    }
+    until("the replica has these", async || watched.replica.command(&["XLEN", STREAM]) == REPLICATED.to_string()).await;
+
+    // More than all buffers on the way to a replica that reads nothing take, so the last ones never leave the primary.
+    watched.sentinel.judges_after(Duration::from_mins(10));
+    watched.replica.freeze();
+    let filler = "x".repeat(60_000);
+    for n in REPLICATED + 1..=ACKNOWLEDGED {
+        issued.insert(backend.keep(&json!({ "type": "n", "data": n, "filler": filler }).to_string()).await);
+    }
+    let account = Account::until(&mut client, ACKNOWLEDGED).await;
+    assert_eq!((account.numbers.len() as u64, account.gaps.len()), (ACKNOWLEDGED, 0));
+    assert!(account.positions.iter().all(|position| issued.contains(position)));
+    let lost = after(begin, ACKNOWLEDGED);
+    assert_eq!(account.positions.last(), Some(&lost));
+    watched.primary.kill();
+    watched.replica.thaw();
+    watched.sentinel.judges_after(Duration::from_millis(300));
+    watched.until_failed_over();
+
+    let mut account = Account::default();
+    account.go_on(&mut client, 2).await;
+    assert_eq!(account.gap_kinds(), ["all epoch", "ephemeral backplane"].into());
+    let left: u64 = watched.replica.command(&["XLEN", STREAM]).parse().unwrap();
+    assert!((REPLICATED..ACKNOWLEDGED).contains(&left), "{left} of {ACKNOWLEDGED}: the replica misses none");
+    until("the node is ready", async || node.get("/readyz").await.status == 200).await;
+    let news: Vec<_> = (ACKNOWLEDGED + 1..=ACKNOWLEDGED + 5).collect();
+    let mut positions = Vec::new();
+    for n in &news {
+        let position = node.keep("acme", ORDERS, &numbered(*n)).await;
+        assert!(issued.insert(position), "{position} is another event's");
+        assert!(position.epoch > begin.epoch, "{begin} and then {position}");
+        positions.push(position);
+    }
+    while account.numbers.len() < news.len() {
+        account.take(&client.message().await);
+    }
+    assert_eq!((account.numbers, account.positions, account.gaps.len()), (news.clone(), positions, 2));
+    // Who comes back with a position that was lost is told so, and gets nothing in its place but what came since.
+    let mut other = Client::connect(&node, &token("acme", "2")).await;
+    assert_eq!(told(&since(&mut other, ORDERS, lost).await), (Some("epoch"), news, false));
 }

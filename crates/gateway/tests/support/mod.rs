@@ -30,7 +30,7 @@ pub(crate) use tcp_proxy::TcpProxy;
 pub(crate) use token::{SECRET, claims, sign, token};
 
 /// How long a test waits for something that must happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits for a condition that nothing announces.
 pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {

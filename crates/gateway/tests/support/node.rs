@@ -185,9 +185,11 @@ impl Drop for Node {
     }
 }
 
-fn on(redis_url: &str) -> [(&str, &str); 4] {
+fn on(redis_url: &str) -> [(&str, &str); 5] {
     [
         ("FANFARE_BACKPLANE", redis_url),
+        // On a busy machine a server that is well must not count as one that hangs.
+        ("FANFARE_REDIS_RESPONSE_TIMEOUT_MS", "10000"),
         ("FANFARE_REDIS_PING_INTERVAL_MS", "100"),
         ("FANFARE_REDIS_RETRY_MIN_MS", "10"),
         ("FANFARE_REDIS_RETRY_MAX_MS", "100"),
