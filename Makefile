@@ -19,7 +19,7 @@ test: tools format lint deny unit loom fuzz ## Everything, after installing what
 	@echo "everything passed"
 
 .PHONY: tools
-tools: ## What the tests need beside Rust: redis-server, cargo-deny, cargo-fuzz
+tools: ## What the tests need beside Rust: redis-server, nginx, cargo-deny, cargo-fuzz
 	scripts/install-tools
 
 .PHONY: format

@@ -1,4 +1,5 @@
-//! Server frames of RFC 6455: a header before bytes that are already encoded. Deliberately nothing about clients' frames.
+//! Server frames of RFC 6455: a header before bytes that are already encoded, and the way back for a transport that has
+//! no use for the header. Deliberately nothing about clients' frames.
 
 use bytes::Bytes;
 use fanfare_protocol::Codec;
@@ -54,6 +55,33 @@ pub fn pong(payload: &[u8]) -> Bytes {
     out.into()
 }
 
+/// One of our own frames, taken apart again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parsed<'a> {
+    /// Whether it is a data frame: the others are a close or a pong.
+    pub is_data: bool,
+    /// What stands behind the header.
+    pub payload: &'a [u8],
+    /// How many bytes it has, header included.
+    pub len: usize,
+}
+
+/// The first of some of our own frames; none when it isn't whole.
+pub fn parse(bytes: &[u8]) -> Option<Parsed<'_>> {
+    let (&[first, short], rest) = bytes.split_first_chunk()?;
+    let (payload_len, rest) = match short {
+        126 => rest.split_first_chunk().map(|(len, rest)| (usize::from(u16::from_be_bytes(*len)), rest))?,
+        127 => {
+            let (len, rest) = rest.split_first_chunk()?;
+            (usize::try_from(u64::from_be_bytes(*len)).ok()?, rest)
+        }
+        len => (usize::from(len), rest),
+    };
+    let payload = rest.get(..payload_len)?;
+    let len = bytes.len() - rest.len() + payload_len;
+    Some(Parsed { is_data: matches!(first & 0xf, TEXT | BINARY), payload, len })
+}
+
 #[expect(clippy::cast_possible_truncation, reason = "each cast is guarded by the match on the length")]
 fn put(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     out.push(FIN | opcode);
@@ -81,6 +109,21 @@ mod tests {
             assert_eq!(message(Codec::Json, &vec![b'x'; len]).len(), header + len, "{len}");
         }
         assert_eq!(message(Codec::Msgpack, b"ab")[..], [0x82, 2, b'a', b'b']);
+    }
+
+    #[test]
+    fn what_was_framed_is_taken_apart_again() {
+        for len in [0, 1, 125, 126, 65_535, 65_536] {
+            let payload = vec![b'x'; len];
+            let mut frames = message(Codec::Json, &payload).to_vec();
+            let end = frames.len();
+            frames.extend_from_slice(&close(1000, "bye"));
+            assert_eq!(parse(&frames), Some(Parsed { is_data: true, payload: &payload, len: end }));
+            let close = parse(&frames[end..]).map(|frame| (frame.is_data, frame.payload.len(), end + frame.len));
+            assert_eq!(close, Some((false, 5, frames.len())));
+            assert_eq!(parse(&frames[..end - 1]), None);
+        }
+        assert_eq!(parse(b""), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::commands::{config_check, functions, publish, tail, token};
+use crate::commands::{config_check, explain, functions, publish, tail, token};
 use crate::config::{Config, Mode};
 use crate::machine::Machine;
 use crate::settings::{Loaded, Settings, load, rows};
@@ -48,6 +48,8 @@ enum Command {
     Publish(publish::PublishArgs),
     /// Print events as they come, one line of JSON each
     Tail(tail::TailArgs),
+    /// Tell why a user may, or may not, get a topic
+    Explain(explain::ExplainArgs),
     /// Look after the function library that durable events need in Redis
     #[command(subcommand)]
     Functions(FunctionsCommand),
@@ -144,6 +146,7 @@ fn dispatch(node: &Node, cli: Cli, matches: &ArgMatches) -> anyhow::Result<ExitC
         Command::Token(args) => token::run(&args, &tool_config(&loaded())?)?,
         Command::Publish(args) => publish::run(&args, &tool_config(&loaded())?)?,
         Command::Tail(args) => tail::run(&args, &tool_config(&loaded())?)?,
+        Command::Explain(args) => return Ok(explain::run(&args, &loaded())),
         Command::Functions(FunctionsCommand::Load(_)) => return functions::load(&tool_config(&loaded())?),
         Command::Functions(FunctionsCommand::Show(_)) => return functions::show(&tool_config(&loaded())?),
         Command::Config(ConfigCommand::Check(args)) => {
@@ -177,6 +180,7 @@ fn command() -> clap::Command {
         .mut_subcommand("token", |command| hide(command, TOKEN_EXAMPLES))
         .mut_subcommand("publish", |command| hide(command, PUBLISH_EXAMPLES))
         .mut_subcommand("tail", |command| hide(command, TAIL_EXAMPLES))
+        .mut_subcommand("explain", |command| hide(command, EXPLAIN_EXAMPLES))
         .mut_subcommand("functions", |functions| {
             functions
                 .mut_subcommand("load", |command| hide(command, FUNCTIONS_EXAMPLES))
@@ -209,6 +213,14 @@ Examples:
   fanfare tail acme channel:orders --node ws://localhost:8080 --token \"$TOKEN\"
 
 With a Redis backplane it listens to Redis, otherwise it is a client of the node.
+";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  fanfare explain --token \"$TOKEN\" --topic channel:orders:7 --config /etc/fanfare.toml
+  fanfare explain --token-file token.jwt --topic channel:orders:7 --action publish --json
+
+The exit code is 0 when it is allowed, 1 when it isn't, 2 when nothing can be said.
 ";
 
 const FUNCTIONS_EXAMPLES: &str = "\
@@ -247,7 +259,9 @@ mod tests {
         for row in rows() {
             assert!(serve.contains(&row.flag()), "{}", row.key);
         }
-        for path in [&["token"][..], &["publish"], &["tail"], &["functions", "load"], &["config", "check"]] {
+        for path in
+            [&["token"][..], &["publish"], &["tail"], &["explain"], &["functions", "load"], &["config", "check"]]
+        {
             assert!(!help(path).contains("--outbox-bytes-max"), "{path:?}");
             assert!(help(path).contains("Every setting of `fanfare serve` is a flag here too."), "{path:?}");
         }

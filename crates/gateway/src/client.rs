@@ -1,7 +1,9 @@
 //! A gateway client: what its frames do. Before a token is accepted only `auth` and `ping` do anything.
 
-mod history;
+pub(crate) mod history;
 pub(crate) mod publish;
+mod refused;
+mod resume;
 mod subscribe;
 
 use std::collections::HashMap;
@@ -18,6 +20,7 @@ use fanfare_protocol::{
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
+pub(crate) use self::refused::Refused;
 use crate::access::{self, Access};
 use crate::auth::{AuthError, Principal};
 use crate::clock;
@@ -26,7 +29,6 @@ use crate::control::Control;
 use crate::join::{Item, Join, Welcome};
 use crate::node::Node;
 use crate::refusal::Refusal;
-use publish::Wish;
 
 /// The longest message before a token is accepted, in bytes.
 const UNAUTHENTICATED_BYTES_MAX: usize = 8 * 1024;
@@ -82,15 +84,7 @@ impl Client {
         credentials: Credentials,
         place: Place,
     ) -> (Self, Option<Busy>) {
-        let mut client = Self {
-            node: Arc::clone(node),
-            session: Arc::clone(session),
-            limiter: FrameLimiter::new(node.config.frame_rate),
-            publishes: None,
-            standing: Standing::Unknown { _place: None },
-            subscriptions: HashMap::new(),
-            _place: place,
-        };
+        let mut client = Self::unknown(node, session, place);
         let busy = match credentials {
             Credentials::Principal(principal, place) => Some(client.settle(principal, place, &[])),
             Credentials::Awaited(pending) => {
@@ -102,6 +96,18 @@ impl Client {
             }
         };
         (client, busy)
+    }
+
+    fn unknown(node: &Arc<Node>, session: &Arc<Session>, place: Place) -> Self {
+        Self {
+            node: Arc::clone(node),
+            session: Arc::clone(session),
+            limiter: FrameLimiter::new(node.config.frame_rate),
+            publishes: None,
+            standing: Standing::Unknown { _place: None },
+            subscriptions: HashMap::new(),
+            _place: place,
+        }
     }
 
     /// Gives back all that it holds; `busy` is what it was waiting for when it ended.
@@ -123,7 +129,8 @@ impl Client {
         }
     }
 
-    fn command(&mut self, command: ClientFrame) -> Result<Option<Busy>, Farewell> {
+    /// Does what a frame asks for. What has to be waited for is returned, and handed to [`Handler::done`] when it is through.
+    pub(crate) fn command(&mut self, command: ClientFrame) -> Result<Option<Busy>, Farewell> {
         let id = frame_id(&command);
         match (command, self.principal().map(|principal| principal.tenant.clone())) {
             (ClientFrame::Auth { token, since }, _) => self.auth(token, since),
@@ -132,11 +139,9 @@ impl Client {
             (_, None) => self.refuse(id, None, ErrorCode::Unauthenticated, "send auth first"),
             (ClientFrame::Subscribe { id, topics, .. }, Some(tenant)) => Ok(Some(self.subscribe(id, &topics, &tenant))),
             (ClientFrame::Unsubscribe { id, topic }, Some(tenant)) => self.unsubscribe(id, &topic, &tenant),
-            (ClientFrame::Publish { id, topic, event, durable }, Some(_)) => {
-                self.publish(id, Wish { topic, event, durable })
-            }
-            (ClientFrame::History { id, topic, limit, before }, Some(tenant)) => {
-                self.history(id, topic, limit, before.as_deref(), &tenant)
+            (ClientFrame::Publish { id, topic, event, durable }, Some(_)) => self.publish(id, topic, event, durable),
+            (ClientFrame::History { id, topic, limit, before }, Some(_)) => {
+                self.history(id, history::Wanted { topic, limit, before })
             }
             (ClientFrame::Unknown { op, id }, Some(_)) => {
                 self.refuse(id, None, ErrorCode::BadFrame, &format!("unknown op {op:?}"))

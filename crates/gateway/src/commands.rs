@@ -2,6 +2,7 @@
 
 pub(crate) mod config_check;
 mod event_line;
+pub(crate) mod explain;
 pub(crate) mod functions;
 mod node_api;
 pub(crate) mod publish;

@@ -29,7 +29,8 @@ pub async fn drain(node: &Arc<Node>, config: DrainConfig) {
     node.lifecycle.advance(Phase::Draining);
     let left = tokio::time::timeout(config.spread, async {
         send_away(node, config.spread).await;
-        while !node.sessions.is_empty() {
+        // Commands over HTTP have places and no sessions.
+        while !node.sessions.is_empty() || node.admission.connections() > 0 {
             tokio::time::sleep(TICK).await;
         }
     });

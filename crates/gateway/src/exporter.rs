@@ -96,17 +96,24 @@ impl Instruments {
             node.admission.by_tenant(|_, count| known += count);
             node.admission.connections().saturating_sub(known) as u64
         });
-        self.counter("fanfare_connections_opened_total", "Upgrades that became connections", |metrics| {
-            metrics.connections_opened.get()
+        self.counter(
+            "fanfare_connections_opened_total",
+            "Upgrades and requests for event streams that became connections",
+            |metrics| metrics.connections_opened.get(),
+        );
+        self.gauge("fanfare_event_streams", "Event streams (SSE) among the connections", |node| {
+            node.metrics.streams.get()
         });
         self.counters("fanfare_connections_closed_total", "Connections that ended, by close code", |node, tell| {
             for (code, count) in node.metrics.connections_ended.read() {
                 tell(&[KeyValue::new("code", code.to_string())], count);
             }
         });
-        self.counter("fanfare_upgrades_refused_total", "Upgrades answered with an HTTP status instead", |metrics| {
-            metrics.upgrades_refused.get()
-        });
+        self.counter(
+            "fanfare_upgrades_refused_total",
+            "Upgrades and event streams refused with an HTTP status",
+            |metrics| metrics.upgrades_refused.get(),
+        );
     }
 
     fn traffic(&self) {
@@ -121,6 +128,11 @@ impl Instruments {
         self.counters("fanfare_published_events_total", "Events this node published, by who asked", |node, tell| {
             tell(&[KeyValue::new("via", "http")], node.metrics.published_http.get());
             tell(&[KeyValue::new("via", "client")], node.metrics.published_client.get());
+        });
+        self.counters("fanfare_client_commands_total", "Commands of clients over HTTP, by status", |node, tell| {
+            for (status, count) in node.metrics.commands.read() {
+                tell(&[KeyValue::new("status", status.to_string())], count);
+            }
         });
         self.counters("fanfare_api_requests_total", "Requests to the HTTP API, by status", |node, tell| {
             for (status, count) in node.metrics.api_requests.read() {

@@ -17,8 +17,9 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use crate::client_address::is_trusted;
-use crate::proxy_protocol;
 use crate::routes::Routes;
+use crate::visit::Visit;
+use crate::{dead_peer, proxy_protocol};
 
 /// Connections that have not said yet what they want. More wait in the backlog; each has `header_timeout`.
 pub const HANDSHAKES_MAX: usize = 512;
@@ -36,6 +37,10 @@ pub struct ListenerConfig {
     pub accept_per_s: NonZeroU32,
     /// Until a request's header is complete; as long again for a PROXY header and for a TLS handshake.
     pub header_timeout: Duration,
+    /// For the end of an answer to reach the client, once it is decided.
+    pub close_timeout: Duration,
+    /// How long a client may acknowledge nothing, unless it is a WebSocket's.
+    pub unacknowledged_max: Duration,
     /// Whose word about a client's address is believed.
     pub trusted_proxies: Arc<[IpNet]>,
 }
@@ -71,10 +76,10 @@ pub async fn run(listener: TcpListener, config: ListenerConfig, tls: Option<TlsA
         };
         let (config, tls, routes) = (config.clone(), tls.clone(), Arc::clone(&routes));
         tokio::spawn(async move {
-            if let Err(error) = serve(stream, peer.ip(), &config, tls, routes).await {
-                tracing::debug!(peer = %peer.ip(), error, "connection ended before its request");
+            let (visit, _host) = Visit::begin(place);
+            if let Err(error) = serve(stream, peer.ip(), &config, tls, (routes, visit)).await {
+                tracing::debug!(peer = %peer.ip(), error, "connection ended early");
             }
-            drop(place);
         });
     }
 }
@@ -84,10 +89,11 @@ async fn serve(
     peer: IpAddr,
     config: &ListenerConfig,
     tls: Option<TlsAcceptor>,
-    routes: Arc<Routes>,
+    visited: (Arc<Routes>, Arc<Visit>),
 ) -> Result<(), String> {
     // Small frames are not held back (RFC 896's algorithm waits for an acknowledgement).
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
+    dead_peer::watch(&stream, config.unacknowledged_max);
     let mut client = peer.to_canonical();
     if is_trusted(client, &config.trusted_proxies) {
         let told = proxy_protocol::read_header(&stream, config.header_timeout).await;
@@ -96,29 +102,36 @@ async fn serve(
         }
     }
     match tls {
-        None => http(stream, client, config, routes).await,
+        None => http(stream, client, config, visited).await,
         Some(acceptor) => {
             let handshake = tokio::time::timeout(config.header_timeout, acceptor.accept(stream)).await;
             let stream = handshake.map_err(|_| "TLS handshake timed out")?.map_err(|error| error.to_string())?;
-            http(stream, client, config, routes).await
+            http(stream, client, config, visited).await
         }
     }
 }
 
-async fn http<S>(stream: S, client: IpAddr, config: &ListenerConfig, routes: Arc<Routes>) -> Result<(), String>
+async fn http<S>(
+    stream: S,
+    client: IpAddr,
+    config: &ListenerConfig,
+    (routes, visit): (Arc<Routes>, Arc<Visit>),
+) -> Result<(), String>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
 {
-    let service = service_fn(move |request| {
-        let routes = Arc::clone(&routes);
-        async move { Ok::<_, std::convert::Infallible>(routes.answer(request, client).await) }
+    let service = service_fn(|request| {
+        let (routes, visit) = (Arc::clone(&routes), Arc::clone(&visit));
+        async move { Ok::<_, std::convert::Infallible>(routes.answer(request, client, &visit).await) }
     });
-    hyper::server::conn::http1::Builder::new()
+    let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(config.header_timeout)
         .max_buf_size(REQUEST_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades()
-        .await
-        .map_err(|error| error.to_string())
+        .with_upgrades();
+    tokio::select! {
+        ended = connection => ended.map_err(|error| error.to_string()),
+        () = visit.overdue(config.close_timeout) => Err("the client did not take the end of its answer".to_owned()),
+    }
 }

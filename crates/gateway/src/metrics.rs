@@ -25,10 +25,14 @@ pub const OTHER: &str = "other";
 /// A node's counters.
 #[derive(Debug)]
 pub struct Metrics {
-    /// Upgrades that were answered with an HTTP status instead.
+    /// Upgrades and event streams that were answered with an HTTP status instead.
     pub upgrades_refused: Count,
-    /// Upgrades that became connections.
+    /// Upgrades and requests for event streams that became connections.
     pub connections_opened: Count,
+    /// Event streams among the connections.
+    pub streams: Count,
+    /// Commands over HTTP, by status.
+    pub commands: Labelled<u16>,
     /// Connections that ended, by close code; 1006 for those that just went.
     pub connections_ended: Labelled<u16>,
     /// Bytes from clients, frames' headers included.
@@ -208,6 +212,8 @@ impl Metrics {
         Self {
             upgrades_refused: Count::default(),
             connections_opened: Count::default(),
+            streams: Count::default(),
+            commands: Labelled::default(),
             connections_ended: Labelled::default(),
             bytes_in: Count::default(),
             bytes_out: Count::default(),
@@ -245,6 +251,20 @@ impl Metrics {
 
     pub(crate) fn connection_ended(&self, end: End) {
         self.connections_ended.add(end.code(), 1);
+    }
+
+    pub(crate) fn stream_opened(&self) {
+        self.connection_opened();
+        self.streams.add(1);
+    }
+
+    pub(crate) fn stream_ended(&self, end: End) {
+        self.streams.subtract(1);
+        self.connection_ended(end);
+    }
+
+    pub(crate) fn command_answered(&self, status: StatusCode) {
+        self.commands.add(status.as_u16(), 1);
     }
 
     pub(crate) fn heard(&self, bytes: u64) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use fanfare_backplane::{Backplane, Inbox};
 use fanfare_core::admission::{Admission, AdmissionLimits, Place};
 use fanfare_core::rate::FrameRate;
-use fanfare_core::{Budget, Outbox, Session, SessionId};
+use fanfare_core::{Budget, Outbox, Session, SessionId, Wire};
 use fanfare_protocol::Codec;
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
@@ -189,8 +189,13 @@ impl Node {
 
     /// A session for a socket that has been upgraded.
     pub fn session(&self, socket: &Socket, codec: Codec) -> Arc<Session> {
+        self.session_over(socket.wire(), codec)
+    }
+
+    /// A session whose client is reached by `wire`.
+    pub(crate) fn session_over(&self, wire: Box<dyn Wire>, codec: Codec) -> Arc<Session> {
         let id = SessionId(self.next_session.fetch_add(1, Ordering::Relaxed));
-        let outbox = Outbox::new(socket.wire(), codec, self.config.outbox_bytes_max, Arc::clone(&self.budget));
+        let outbox = Outbox::new(wire, codec, self.config.outbox_bytes_max, Arc::clone(&self.budget));
         Arc::new(Session::new(id, outbox, self.config.ping_ms, self.clock.now()))
     }
 
@@ -249,7 +254,7 @@ async fn turn_away(node: Arc<Node>, mut connection: Connection<Refused>, listed:
 }
 
 /// A line for each connection, at debug: at info there is a summary.
-fn log_end(client: &Client, address: IpAddr, end: End) {
+pub(crate) fn log_end(client: &Client, address: IpAddr, end: End) {
     let principal = client.principal();
     tracing::debug!(
         %address,

@@ -18,6 +18,7 @@ use crate::admin::Admin;
 use crate::api::Api;
 use crate::api_keys::ApiKeys;
 use crate::auth::Verifier;
+use crate::client_api::ClientApi;
 use crate::config::{BackplaneConfig, Config, TlsConfig};
 use crate::dev::Dev;
 use crate::exporter::Exporter;
@@ -29,7 +30,7 @@ use crate::node::{Node, NodeConfig};
 use crate::readiness::Readiness;
 use crate::routes::Routes;
 use crate::watched_file::WatchedFile;
-use crate::{drain, open_files, summary, tls};
+use crate::{dead_peer, drain, open_files, summary, tls};
 
 /// Runs a node until a signal ends it.
 pub async fn run(config: Config) -> anyhow::Result<()> {
@@ -65,6 +66,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let trusted_proxies: Arc<[_]> = config.network.trusted_proxies.clone().into();
     let routes = Arc::new(Routes {
         node: Arc::clone(&node),
+        client_api: ClientApi::new(&node, config.limits.header_timeout),
         origins: config.network.allowed_origins.clone(),
         trusted_proxies: Arc::clone(&trusted_proxies),
         dev,
@@ -72,6 +74,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let listener_config = ListenerConfig {
         accept_per_s: NonZeroU32::new(config.limits.accept_per_s).unwrap_or(NonZeroU32::MIN),
         header_timeout: config.limits.header_timeout,
+        close_timeout: config.limits.close_timeout,
+        unacknowledged_max: dead_peer::unacknowledged_max(config.ping_interval),
         trusted_proxies,
     };
     let accepting = tokio::spawn(listener::run(clients, listener_config, tls, routes));

@@ -10,9 +10,7 @@ use fanfare_protocol::Codec;
 use fastwebsockets::{WebSocketError, upgrade};
 use http_body_util::{Empty, Full};
 use hyper::body::Incoming;
-use hyper::header::{
-    AUTHORIZATION, CONNECTION, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
-};
+use hyper::header::{AUTHORIZATION, CONNECTION, HeaderValue, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE};
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -22,9 +20,9 @@ use crate::client::Credentials;
 use crate::lifecycle::Phase;
 use crate::node::Node;
 use crate::origin::OriginPolicy;
-use crate::problem;
 use crate::refusal::Refusal;
 use crate::socket::Socket;
+use crate::{cors, dead_peer, problem};
 
 const JSON: &str = "fanfare.v1.json";
 const MSGPACK: &str = "fanfare.v1.msgpack";
@@ -32,7 +30,7 @@ const TOKEN_PREFIX: &str = "fanfare.token.";
 
 /// What the client offers in `Sec-WebSocket-Protocol`.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Offer {
+pub(crate) struct Offer {
     codec: Option<Codec>,
     token: Option<String>,
 }
@@ -95,22 +93,15 @@ fn upgrade_required(message: &str) -> Response<Full<Bytes>> {
 }
 
 /// Origin, then place, then token: what costs least is judged first.
-async fn admit(
+pub(crate) async fn admit(
     node: &Node,
     origins: &OriginPolicy,
     request: &Request<Incoming>,
     offer: &Offer,
     address: IpAddr,
 ) -> Result<(Place, Credentials), Refusal> {
-    let origin = request.headers().get(ORIGIN).map(|origin| origin.to_str().unwrap_or("invalid"));
-    if !origins.allows(origin) {
-        return Err(Refusal::Origin);
-    }
-    if node.lifecycle.phase() >= Phase::Draining {
-        return Err(Refusal::Draining);
-    }
+    let place = let_in(node, origins, request.headers(), address)?;
     let full = |reached| node.metrics.refused_place(reached);
-    let place = node.admission.enter(address).map_err(full)?;
     let credentials = match token(request, offer) {
         None => Credentials::Awaited(node.admission.enter_pending(address).map_err(full)?),
         Some(token) => {
@@ -122,8 +113,24 @@ async fn admit(
     Ok((place, credentials))
 }
 
+/// A place on the node, for a page that may connect.
+pub(crate) fn let_in(
+    node: &Node,
+    origins: &OriginPolicy,
+    headers: &HeaderMap,
+    address: IpAddr,
+) -> Result<Place, Refusal> {
+    if !origins.allows(cors::origin(headers)) {
+        return Err(Refusal::Origin);
+    }
+    if node.lifecycle.phase() >= Phase::Draining {
+        return Err(Refusal::Draining);
+    }
+    Ok(node.admission.enter(address).map_err(|reached| node.metrics.refused_place(reached))?)
+}
+
 /// The token, by the ways of the contract in their order: header, subprotocol, query.
-fn token(request: &Request<Incoming>, offer: &Offer) -> Option<String> {
+pub(crate) fn token(request: &Request<Incoming>, offer: &Offer) -> Option<String> {
     let bearer = request.headers().get(AUTHORIZATION).and_then(|value| bearer(value.to_str().ok()?));
     bearer.map(ToOwned::to_owned).or_else(|| offer.token.clone()).or_else(|| query_token(request.uri().query()?))
 }
@@ -158,13 +165,19 @@ impl Offer {
     }
 }
 
-/// The bare socket: from here on nothing of hyper's is kept.
+/// The bare socket: from here on nothing of hyper's is kept. A client that answers pings needs no watch of the kernel.
 pub fn bare(upgraded: TokioIo<hyper::upgrade::Upgraded>) -> Option<Socket> {
     match upgraded.into_inner().downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => Some(Socket::plain(parts.io.into_inner(), own(&parts.read_buf))),
+        Ok(parts) => {
+            let stream = parts.io.into_inner();
+            dead_peer::unwatch(&stream);
+            Some(Socket::plain(stream, own(&parts.read_buf)))
+        }
         Err(upgraded) => {
             let parts = upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>().ok()?;
-            Some(Socket::tls(parts.io.into_inner(), own(&parts.read_buf)))
+            let stream = parts.io.into_inner();
+            dead_peer::unwatch(stream.get_ref().0);
+            Some(Socket::tls(stream, own(&parts.read_buf)))
         }
     }
 }

@@ -7,14 +7,15 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
-use support::{Client, Handshake, Node, RedisProcess, claims, sign, token, until};
+use support::{Client, Handshake, Node, RedisProcess, claims, request, sign, token, until};
 
 /// Name, type, labels: all that a node ever tells.
-const PROMISED: [(&str, &str, &[&str]); 32] = [
+const PROMISED: [(&str, &str, &[&str]); 34] = [
     ("fanfare_api_requests_total", "counter", &["status"]),
     ("fanfare_backplane_lag_seconds", "gauge", &[]),
     ("fanfare_backplane_up", "gauge", &[]),
     ("fanfare_build_info", "gauge", &["version"]),
+    ("fanfare_client_commands_total", "counter", &["status"]),
     ("fanfare_connections", "gauge", &["tenant"]),
     ("fanfare_connections_closed_total", "counter", &["code"]),
     ("fanfare_connections_opened_total", "counter", &[]),
@@ -22,6 +23,7 @@ const PROMISED: [(&str, &str, &[&str]); 32] = [
     ("fanfare_deliveries_total", "counter", &[]),
     ("fanfare_draining", "gauge", &[]),
     ("fanfare_event_bytes_received_total", "counter", &[]),
+    ("fanfare_event_streams", "gauge", &[]),
     ("fanfare_events_invalid_total", "counter", &["reason", "tenant"]),
     ("fanfare_events_received_total", "counter", &["type"]),
     ("fanfare_fan_out_seconds", "histogram", &[]),
@@ -102,6 +104,7 @@ async fn every_metric_has_the_name_the_type_and_the_labels_that_are_documented()
     Handshake::to(&node).bearer(&bearer).open().await.expect_disconnect(1013).await;
     Handshake::to(&node).without("Sec-WebSocket-Protocol").bearer("bad").try_open().await.err().unwrap();
     let _silent = Handshake::to(&node).open().await;
+    assert_eq!(request(node.clients, "POST", "/client/v1/publish", &[], b"").await.status, 401);
     // What is counted when its work is done may come after the work's effect.
     for (series, count) in [
         (r#"fanfare_events_invalid_total{reason="not_an_envelope",tenant="acme"}"#, 1.0),
@@ -146,6 +149,8 @@ async fn every_metric_has_the_name_the_type_and_the_labels_that_are_documented()
         (r#"fanfare_fan_out_seconds_bucket{le="10"}"#, 2.0),
         (r#"fanfare_fan_out_seconds_bucket{le="+Inf"}"#, 2.0),
         (r#"fanfare_api_requests_total{status="200"}"#, 1.0),
+        (r#"fanfare_client_commands_total{status="401"}"#, 1.0),
+        ("fanfare_event_streams", 0.0),
         ("fanfare_backplane_up", 1.0),
         ("fanfare_draining", 0.0),
         (concat!("fanfare_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1.0),

@@ -106,11 +106,16 @@ impl ClientFrame {
     pub fn decode(codec: Codec, message: Bytes) -> Result<ClientFrame, FrameError> {
         let fields = Fields(Raw::parse_map(codec, &message).ok_or(FrameError::Unparseable)?);
         let op = fields.required_text("op").map_err(|_| FrameError::Unparseable)?;
-        fields.frame(&op, &message).map_err(|message| FrameError::Invalid {
-            id: fields.id().unwrap_or_default(),
-            topic: fields.optional_text("topic").ok().flatten().map(Cow::into_owned),
-            message,
-        })
+        fields.checked_frame(&op, &message)
+    }
+
+    /// Takes the fields of the frame `op` without `op` and `id`, as a client sends them where the way says which command
+    /// it is and an answer needs no number. Should the two be there, they are ignored.
+    #[expect(clippy::needless_pass_by_value, reason = "a published event shares the memory of its message")]
+    pub fn decode_fields(codec: Codec, op: &str, message: Bytes) -> Result<ClientFrame, FrameError> {
+        let mut entries = Raw::parse_map(codec, &message).ok_or(FrameError::Unparseable)?;
+        entries.retain(|(name, _)| name != "op" && name != "id");
+        Fields(entries).checked_frame(op, &message)
     }
 }
 
@@ -155,6 +160,14 @@ pub(crate) type Wrong = String;
 pub(crate) struct Fields<'a>(pub(crate) Entries<'a>);
 
 impl<'a> Fields<'a> {
+    fn checked_frame(&self, op: &str, message: &Bytes) -> Result<ClientFrame, FrameError> {
+        self.frame(op, message).map_err(|message| FrameError::Invalid {
+            id: self.id().unwrap_or_default(),
+            topic: self.optional_text("topic").ok().flatten().map(Cow::into_owned),
+            message,
+        })
+    }
+
     fn frame(&self, op: &str, message: &Bytes) -> Result<ClientFrame, Wrong> {
         match op {
             "auth" => {

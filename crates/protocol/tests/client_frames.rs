@@ -327,3 +327,18 @@ proptest! {
         prop_assert_eq!(decode(&json.to_string()), Ok(ClientFrame::Subscribe { id: Some(id), topics, many: false }));
     }
 }
+
+#[test]
+fn a_command_is_a_frame_whose_op_stands_elsewhere() {
+    let fields = r#"{"op":"auth","id":"no number","topic":"channel:a","limit":2}"#;
+    let expected = ClientFrame::History { id: None, topic: "channel:a".into(), limit: 2, before: None };
+    let packed = json_to_msgpack(fields.as_bytes()).unwrap();
+    for (codec, fields) in [(Codec::Json, Bytes::from_static(fields.as_bytes())), (Codec::Msgpack, packed.into())] {
+        assert_eq!(ClientFrame::decode_fields(codec, "history", fields), Ok(expected.clone()));
+    }
+    let decode =
+        |op: &str, text: &'static str| ClientFrame::decode_fields(Codec::Json, op, Bytes::from_static(text.as_bytes()));
+    assert_eq!(decode("history", r#"{"topic":"channel:a"}"#), invalid(None, Some("channel:a"), "`limit` is missing"));
+    assert_eq!(decode("unheard", "{}"), Ok(ClientFrame::Unknown { op: "unheard".into(), id: None }));
+    assert_eq!(decode("history", "[]"), Err(FrameError::Unparseable));
+}

@@ -6,62 +6,88 @@ use bytes::Bytes;
 use fanfare_backplane::PublishError;
 use fanfare_core::Farewell;
 use fanfare_core::rate::RateLimiter;
-use fanfare_protocol::{Codec, EnvelopeError, ErrorCode, Event, ServerFrame, Topic, TopicKey};
+use fanfare_protocol::{Codec, EnvelopeError, ErrorCode, Event, Position, ServerFrame, Topic, TopicKey};
 use futures_util::FutureExt;
 
-use super::{Busy, Client, Done};
+use super::{Busy, Client, Done, Refused};
 use crate::access::Access;
 use crate::auth::Principal;
 use crate::metrics::Via;
 use crate::node::Node;
 use crate::publishing::Publication;
 
-/// What a client asks to be published.
-pub(crate) struct Wish {
-    /// The topic, as it was written.
-    pub(crate) topic: String,
-    /// The event as it was written, in the client's encoding. Not checked.
-    pub(crate) event: Bytes,
-    /// Whether it shall be kept.
+/// What a client asks for.
+pub(crate) struct Wanted<'a> {
+    /// As it was written.
+    pub(crate) topic: &'a str,
+    /// The envelope, not checked yet, and how it is encoded.
+    pub(crate) event: (Codec, Bytes),
+    /// Whether the event shall be kept.
     pub(crate) durable: bool,
+    /// The connection it comes by: the only one that `except` may name.
+    pub(crate) connection: Option<String>,
 }
 
-/// Why a wish is refused.
-pub(crate) type Refusal = (ErrorCode, String);
+/// An event that its client may publish.
+pub(crate) struct Publish(Publication);
 
-impl Wish {
-    /// Checks it all. `connection` is the name of the connection that asks, if it is one: only that may be left out.
-    pub(crate) fn checked(
-        self,
-        node: &Node,
-        principal: &Principal,
-        codec: Codec,
-        connection: Option<&str>,
-    ) -> Result<Publication, Refusal> {
-        let topic = Topic::parse(&self.topic).map_err(|error| (ErrorCode::InvalidTopic, error.to_string()))?;
+impl Publish {
+    /// Judges what `principal` wants to publish.
+    pub(crate) fn check(node: &Node, principal: &Principal, wanted: Wanted<'_>) -> Result<Self, Refused> {
+        let topic =
+            Topic::parse(wanted.topic).map_err(|error| Refused::new(ErrorCode::InvalidTopic, error.to_string()))?;
         let access = Access::new(principal, &node.config.rules, &topic);
         if !access.publish().is_allowed() {
-            return Err((ErrorCode::Forbidden, "this token may not publish to this topic".to_owned()));
+            return Err(Refused::new(ErrorCode::Forbidden, "this token may not publish to this topic"));
         }
-        let event = Event::from_envelope(codec, self.event, access.rule().event_bytes_max)
-            .map_err(|error| (envelope_code(&error), error.to_string()))?;
-        if event.except.as_deref().is_some_and(|name| Some(name) != connection) {
-            return Err((ErrorCode::Forbidden, "except may only name the connection itself".to_owned()));
+        let (codec, envelope) = wanted.event;
+        let event = Event::from_envelope(codec, envelope, access.rule().event_bytes_max)
+            .map_err(|error| Refused::new(envelope_code(&error), error.to_string()))?;
+        if event.except.as_deref().is_some_and(|name| wanted.connection.as_deref() != Some(name)) {
+            return Err(Refused::new(ErrorCode::Forbidden, "except may only name the connection itself"));
         }
         let key = TopicKey::new(&principal.tenant, &topic);
-        Publication::new(key, access.rule(), event, self.durable)
-            .map_err(|error| (ErrorCode::BadFrame, error.to_string()))
+        let publication = Publication::new(key, access.rule(), event, wanted.durable);
+        publication.map(Self).map_err(|error| Refused::new(ErrorCode::BadFrame, error.to_string()))
+    }
+
+    /// Hands it to the backplane. Returns its position when it is kept.
+    pub(crate) async fn send(self, node: &Node) -> Result<Option<Position>, Refused> {
+        let key = self.0.topic().clone();
+        let published = self.0.send(&node.backplane).await;
+        match published {
+            Ok(position) => {
+                node.metrics.published(Via::Client);
+                Ok(position)
+            }
+            Err(error) => {
+                if let PublishError::Refused(words) = &error {
+                    node.metrics.publish_refused(&key, words);
+                }
+                Err(unpublished(&error))
+            }
+        }
     }
 }
 
 impl Client {
-    pub(super) fn publish(&mut self, id: Option<i64>, wish: Wish) -> Result<Option<Busy>, Farewell> {
-        let topic = wish.topic.clone();
+    pub(super) fn publish(
+        &mut self,
+        id: Option<i64>,
+        topic: String,
+        event: Bytes,
+        durable: bool,
+    ) -> Result<Option<Busy>, Farewell> {
         let Some(principal) = self.principal() else { return Ok(None) };
-        let connection = self.node.names.name(self.session.id());
-        let publication = match wish.checked(&self.node, principal, self.session.codec(), Some(&connection)) {
-            Ok(publication) => publication,
-            Err((code, message)) => return self.refuse(id, Some(&topic), code, &message),
+        let wanted = Wanted {
+            topic: &topic,
+            event: (self.session.codec(), event),
+            durable,
+            connection: Some(self.node.names.name(self.session.id())),
+        };
+        let publish = match Publish::check(&self.node, principal, wanted) {
+            Ok(publish) => publish,
+            Err(refused) => return self.refuse(id, Some(&topic), refused.code, &refused.message),
         };
         // Only what would reach the backplane counts. Most clients never publish, and have no limiter.
         let rate = self.node.config.publish_rate;
@@ -74,23 +100,12 @@ impl Client {
         }
         let (node, session) = (Arc::clone(&self.node), Arc::clone(&self.session));
         let publishing = async move {
-            let key = publication.topic().clone();
-            let published = publication.send(&node.backplane).await;
-            let now = node.clock.now();
-            let pushed = match published {
-                Ok(position) => {
-                    node.metrics.published(Via::Client);
-                    session.send(&ServerFrame::Published { id, position }, now)
-                }
-                Err(error) => {
-                    if let PublishError::Refused(words) = &error {
-                        node.metrics.publish_refused(&key, words);
-                    }
-                    let (code, message) = publish_code(&error);
-                    session.send(&ServerFrame::Error { id, topic: Some(&topic), code, message }, now)
-                }
+            let published = publish.send(&node).await;
+            let told = match &published {
+                Ok(position) => ServerFrame::Published { id, position: *position },
+                Err(Refused { code, message }) => ServerFrame::Error { id, topic: Some(&topic), code: *code, message },
             };
-            node.metrics.answered(pushed);
+            node.metrics.answered(session.send(&told, node.clock.now()));
             Done::Answered
         };
         Ok(Some(publishing.boxed()))
@@ -104,11 +119,14 @@ fn envelope_code(error: &EnvelopeError) -> ErrorCode {
     }
 }
 
-/// What a client is told of a publish that failed.
-pub(crate) fn publish_code(error: &PublishError) -> (ErrorCode, &'static str) {
+fn unpublished(error: &PublishError) -> Refused {
     match error {
-        PublishError::Unavailable => (ErrorCode::Unavailable, "the backplane is away: try again later"),
-        PublishError::Timeout => (ErrorCode::Timeout, "the backplane did not answer: it may have been published"),
-        PublishError::Refused(_) => (ErrorCode::Internal, "the backplane refused it; the node's log says why"),
+        PublishError::Unavailable => Refused::new(ErrorCode::Unavailable, "the backplane is away: try again later"),
+        PublishError::Timeout => {
+            Refused::new(ErrorCode::Timeout, "the backplane did not answer: it may have been published")
+        }
+        PublishError::Refused(_) => {
+            Refused::new(ErrorCode::Internal, "the backplane refused it; the node's log says why")
+        }
     }
 }

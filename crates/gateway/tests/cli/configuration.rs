@@ -129,6 +129,50 @@ fn files_that_can_not_be_used_are_told() {
 }
 
 #[test]
+fn rules_for_topics_are_counted_and_their_mistakes_told_by_number() {
+    let file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+    let path = file.path().to_str().unwrap();
+    let check = |text: &str| {
+        fs::write(file.path(), format!("jwt_hs256_secret = '{SECRET}'\n{text}")).unwrap();
+        fanfare(&["config", "check", "--config", path], &[])
+    };
+    let said =
+        check("topics = [{ pattern = 'channel:**', durable = 'never', ttl_ms = 60000 }, { pattern = 'user:*' }]");
+    let warning = "warning: topics, rule 1: ttl_ms has no effect beside durable = \"never\"\n";
+    assert_eq!((said.code, said.err), (0, format!("{warning}the configuration can be used\n")));
+    assert_eq!(shown(&said.out, "topics"), ("2 rules", format!("{path}:2").as_str()));
+    assert!(check("[[topics]]\npattern = 'tenant'\n").out.contains("  1 rule  "));
+
+    let said = check(
+        "durable_only = 'channel:a'\n[[topics]]\npattern = 'channel:**'\nmaxlen = 0\n\
+         [[topics]]\npattern = 'channel:a'\nttl_s = 5\n[[topics]]\nmaxlen = 5\n",
+    );
+    let told = [
+        format!("  unknown key \"durable_only\" in {path}:2: "),
+        format!("  topics, rule 1, maxlen = \"0\" ({path}:3): too small; give a number from 1 to 999999999999999"),
+        format!("  topics, rule 2, ttl_s = \"5\" ({path}:3): not a key of a rule; did you mean \"ttl_ms\"?"),
+        format!("  topics, rule 2, pattern = \"channel:a\" ({path}:3): rule 1, \"channel:**\", takes all its topics; "),
+        format!("  topics, rule 3, pattern = \"\" ({path}:3): missing; write topics with their kind, "),
+    ];
+    assert_eq!(said.code, 1);
+    assert!(said.err.starts_with("fanfare: the configuration can't be used, 5 problems:\n"), "{}", said.err);
+    for line in told {
+        assert!(said.err.contains(&line), "{line:?} is missing in {}", said.err);
+    }
+
+    for (wrong, shown) in [("channel:a", "channel:a"), (r#"{"pattern":"channel:a"}"#, r#"{\"pattern\":\"channel:a\"}"#)]
+    {
+        let variables = [("FANFARE_JWT_HS256_SECRET", SECRET), ("FANFARE_TOPICS", wrong)];
+        let said = fanfare(&["config", "check"], &variables);
+        let told =
+            format!("topics = \"{shown}\" (environment variable FANFARE_TOPICS): not a list of rules; give an array");
+        assert_eq!(said.code, 1);
+        assert!(said.err.contains(&told), "{told} is not in {}", said.err);
+    }
+    assert_eq!(fanfare(&["config", "check", "--topics", "channel:a"], &[("FANFARE_JWT_HS256_SECRET", SECRET)]).code, 2);
+}
+
+#[test]
 fn a_node_without_keys_does_not_start_and_says_what_to_do() {
     let said = fanfare(&["serve"], &[]);
     assert_eq!(said.code, 1);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod configuration;
+mod explain;
 mod fanfare;
 mod functions;
 mod publish;

@@ -173,3 +173,29 @@ fn durable_through_redis_is_kept_as_it_is_said() {
     let seconds: u64 = redis.command(&["TTL", "fanfare:acme:channel:short"]).parse().unwrap();
     assert!((55..=75).contains(&seconds), "{seconds}");
 }
+
+#[test]
+fn through_redis_it_keeps_to_the_rules_of_its_configuration() {
+    let redis = RedisProcess::start();
+    let rules = r#"[{"pattern":"channel:orders","durable":"always","ttl_ms":60000},
+        {"pattern":"channel:cursors","durable":"never","event_bytes_max":64}]"#;
+    let variables = [("FANFARE_BACKPLANE", &*redis.url()), ("FANFARE_TOPICS", rules)];
+    let said = fanfare(&["publish", "acme", "channel:orders", EVENT], &variables);
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    let position = said.out.trim_end().rsplit_once(" at ").unwrap().1;
+    assert!(redis.command(&["XRANGE", "fanfare:acme:channel:orders", position, position]).contains(EVENT));
+    let seconds: u64 = redis.command(&["TTL", "fanfare:acme:channel:orders"]).parse().unwrap();
+    assert!((1..=75).contains(&seconds), "{seconds}");
+    let longer = ["publish", "acme", "channel:orders", EVENT, "--durable", "--ttl-s", "600"];
+    assert_eq!(fanfare(&longer, &variables).code, 0);
+    let seconds: u64 = redis.command(&["TTL", "fanfare:acme:channel:orders"]).parse().unwrap();
+    assert!(seconds > 500, "what is said counts: {seconds}");
+
+    let said = fanfare(&["publish", "acme", "channel:cursors", EVENT, "--durable"], &variables);
+    let refused = "fanfare: the topic takes ephemeral events alone: publish it without durable\n";
+    assert_eq!((said.code, said.err.as_str()), (1, refused));
+    let said = fanfare(&["publish", "acme", "channel:cursors", &EVENT.replace("1.10", &"1".repeat(40))], &variables);
+    assert_eq!(said.code, 1);
+    assert!(said.err.contains("bytes; at most 64 are allowed"), "{}", said.err);
+    assert_eq!(fanfare(&["publish", "acme", "channel:cursors", EVENT], &variables).code, 0);
+}

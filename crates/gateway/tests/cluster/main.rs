@@ -9,6 +9,7 @@ mod config;
 mod control;
 mod drain;
 mod eviction;
+mod explain;
 mod fan_out;
 mod gaps;
 mod outages;

@@ -166,7 +166,8 @@ async fn an_event_may_be_as_long_as_the_rule_says_wherever_it_comes_from() {
         }
     }
     // From Redis: an ephemeral one is left out, of a durable one the place is told.
-    let mut other = subscriber(&node, &token("acme", "2"), TOPIC).await;
+    let mut other = Client::connect(&node, &token("acme", "2")).await;
+    let before = position(&other.subscribe(TOPIC).await);
     publish(&redis, CHANNEL, &too_long);
     lenient.keep("acme", TOPIC, &too_long).await;
     let gap = other.expect("gap").await;
@@ -176,6 +177,13 @@ async fn an_event_may_be_as_long_as_the_rule_says_wherever_it_comes_from() {
     until_count(&node, r#"fanfare_events_invalid_total{reason="too_large",tenant="acme"}"#, 2).await;
     other.send(&json!({ "op": "history", "id": 2, "topic": TOPIC, "limit": 10 })).await;
     assert_eq!(other.expect("history").await["events"].as_array().unwrap().len(), 1);
+    // So it is for a node that reads the topic's history.
+    let another = node_with(&redis, &rules).await;
+    let mut back = Client::connect(&another, &token("acme", "2")).await;
+    back.send(&json!({ "op": "subscribe", "id": 1, "topic": TOPIC, "since": before })).await;
+    let subscribed = back.expect("subscribed").await;
+    assert_eq!((&subscribed["recovered"], &subscribed["reason"]), (&json!(false), &json!("invalid")));
+    assert_eq!(subscribed["events"].as_array().unwrap().len(), 1);
     // Other topics keep the limit of all.
     assert_eq!(node.publish("acme", "channel:orders", &too_long).await.status, 200);
 }
@@ -215,6 +223,9 @@ async fn a_channel_for_everybody_needs_no_claim_and_one_for_nobody_has_none() {
     assert_eq!(topics, ["tenant", "user:2", "channel:open.a", "channel:vip"]);
     assert_eq!(try_subscribe(&mut all, "channel:audit.log").await, refused("channel:audit.log", 8));
     assert_eq!(publish(&redis, "fanfare:acme:channel:audit.log", EVENT), 0, "no node listens");
+    // A renewed token takes nothing away that the rule gives.
+    client.send(&json!({ "op": "auth", "token": sign(&nothing) })).await;
+    client.expect("renewed").await;
     // Another tenant's channel of that name stays another's.
     let mut stranger = claims("globex", "1");
     stranger["channels"] = json!([]);
@@ -225,6 +236,30 @@ async fn a_channel_for_everybody_needs_no_claim_and_one_for_nobody_has_none() {
         assert_eq!(client.text().await, frame("channel:open.a", EVENT));
     }
     stranger.expect_nothing().await;
+}
+
+#[tokio::test]
+async fn a_topic_that_follows_another_one_has_its_own_rule() {
+    let redis = RedisProcess::start();
+    let rules = orders("durable", "always");
+    let settings = [("FANFARE_UNSUBSCRIBE_DELAY_MS", "0"), ("FANFARE_TOPICS", rules.as_str())];
+    let node = Node::start_on(&redis.url(), &settings).await;
+    let mut client = subscriber(&node, &token("acme", "1"), TOPIC).await;
+    publish(&redis, CHANNEL, EVENT);
+    until_count(&node, r#"fanfare_events_invalid_total{reason="not_durable",tenant="acme"}"#, 1).await;
+    client.send(&json!({ "op": "unsubscribe", "id": 2, "topic": TOPIC })).await;
+    client.expect("unsubscribed").await;
+    // The node forgets the topic, and takes what it had for it for the next one.
+    until("nobody listens", async || subscribers(&redis, CHANNEL) == 0).await;
+    for (topic, reaches) in [("channel:chat", true), (TOPIC, false)] {
+        client.subscribe(topic).await;
+        publish(&redis, &format!("fanfare:acme:{topic}"), EVENT);
+        if reaches {
+            assert_eq!(client.text().await, frame(topic, EVENT));
+        }
+    }
+    until_count(&node, r#"fanfare_events_invalid_total{reason="not_durable",tenant="acme"}"#, 2).await;
+    client.expect_nothing().await;
 }
 
 #[tokio::test]

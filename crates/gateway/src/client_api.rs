@@ -1,0 +1,210 @@
+//! `POST /client/v1/…`: commands for clients without a WebSocket. A command is a frame whose `op` stands in the path, judged
+//! by the same rules and answered with the same fields. Deliberately no session: what needs a connection, such as a
+//! subscription, comes over [`crate::sse`].
+
+mod rate;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fanfare_core::admission::Place;
+use fanfare_protocol::{ClientFrame, Codec, ErrorCode, FrameError, ServerFrame};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::{HeaderMap, Request, Response, StatusCode};
+
+use self::rate::UserRates;
+use crate::auth::Principal;
+use crate::client::Refused;
+use crate::client::history::{self, History};
+use crate::client::publish::{self, Publish};
+use crate::node::Node;
+use crate::origin::OriginPolicy;
+use crate::problem;
+use crate::refusal::{self, Refusal};
+use crate::upgrade::{self, Offer};
+use crate::visit::Visit;
+
+/// What stands before the command in the path.
+const PREFIX: &str = "/client/v1/";
+
+/// The commands.
+const COMMANDS: &[&str] = &["publish", "history"];
+
+/// Commands of one node's clients.
+pub struct ClientApi {
+    node: Arc<Node>,
+    rates: UserRates,
+    /// Until a command's body is complete.
+    body_timeout: Duration,
+}
+
+/// Why a command is not answered with a frame.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Refusal(#[from] Refusal),
+    #[error("{}", .0.message)]
+    Refused(Refused),
+    #[error("frames_per_minute = {limit} reached")]
+    RateLimited { limit: u32, wait: Duration },
+    #[error("send the command as application/json or application/msgpack")]
+    MediaType,
+    #[error("the body did not arrive in time")]
+    BodyTimeout,
+}
+
+impl ClientApi {
+    /// For the clients of `node`.
+    pub fn new(node: &Arc<Node>, body_timeout: Duration) -> Self {
+        Self { node: Arc::clone(node), rates: UserRates::new(node.config.frame_rate), body_timeout }
+    }
+
+    /// Whether a path is one of these, if there is such a command.
+    pub fn has(path: &str) -> bool {
+        path.starts_with(PREFIX)
+    }
+
+    /// The command that a path asks for.
+    pub fn command(path: &str) -> Option<&'static str> {
+        let name = path.strip_prefix(PREFIX)?;
+        COMMANDS.iter().copied().find(|command| *command == name)
+    }
+
+    /// Answers a POST.
+    pub async fn answer(
+        &self,
+        command: &str,
+        origins: &OriginPolicy,
+        request: Request<Incoming>,
+        (address, visit): (IpAddr, &Visit),
+    ) -> Response<Full<Bytes>> {
+        let answer = match self.admit(origins, &request, address).await {
+            Ok((principal, place)) => {
+                // Bounded from here on by the node's connections, of which the command is one until it is answered.
+                visit.keep(place);
+                visit.settle();
+                self.run(command, &principal, request).await
+            }
+            Err(failure) => Err(failure),
+        };
+        let mut response = match answer {
+            Ok(frame) => json(frame),
+            Err(failure) => failure.response(),
+        };
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        self.node.metrics.command_answered(response.status());
+        response
+    }
+
+    /// Origin, then place, then token, then rate.
+    async fn admit(
+        &self,
+        origins: &OriginPolicy,
+        request: &Request<Incoming>,
+        address: IpAddr,
+    ) -> Result<(Principal, Place), Failure> {
+        let place = upgrade::let_in(&self.node, origins, request.headers(), address)?;
+        let token = upgrade::token(request, &Offer::default()).ok_or(Refusal::NoToken)?;
+        let principal = self.node.authenticate(&token).await.map_err(Refusal::from)?;
+        self.rates.check(&principal).map_err(|wait| {
+            self.node.metrics.rate_limited();
+            Failure::RateLimited { limit: self.node.config.frame_rate.per_minute.get(), wait }
+        })?;
+        Ok((principal, place))
+    }
+
+    async fn run(&self, command: &str, principal: &Principal, request: Request<Incoming>) -> Result<Vec<u8>, Failure> {
+        let codec = codec(request.headers())?;
+        let body = self.read(request.into_body()).await?;
+        let frame = ClientFrame::decode_fields(codec, command, body)?;
+        self.handle(principal, codec, frame).await.map_err(Failure::Refused)
+    }
+
+    /// Does what the frame asks for. Returns the frame that answers it, in JSON.
+    async fn handle(&self, principal: &Principal, codec: Codec, frame: ClientFrame) -> Result<Vec<u8>, Refused> {
+        let node = &*self.node;
+        match frame {
+            ClientFrame::Publish { topic, event, durable, .. } => {
+                let wanted = publish::Wanted { topic: &topic, event: (codec, event), durable, connection: None };
+                let position = Publish::check(node, principal, wanted)?.send(node).await?;
+                Ok(ServerFrame::Published { id: None, position }.encode(Codec::Json))
+            }
+            ClientFrame::History { topic, limit, before, .. } => {
+                let wanted = history::Wanted { topic, limit, before };
+                let history = History::check(node, principal, &wanted)?;
+                let page = history.read(node).await?;
+                Ok(history.answer(node, page, (None, Codec::Json), node.config.outbox_bytes_max / 2))
+            }
+            _ => Err(Refused::new(ErrorCode::BadFrame, "this is no command")),
+        }
+    }
+
+    /// The whole body, which is never kept beyond the limit.
+    async fn read(&self, body: Incoming) -> Result<Bytes, Failure> {
+        let bytes_max = self.node.config.message_bytes_max;
+        let too_large = || {
+            let message = format!("the body is longer than {bytes_max} bytes (message_bytes_max)");
+            Failure::Refused(Refused::new(ErrorCode::TooLarge, message))
+        };
+        if body.size_hint().lower() > bytes_max as u64 {
+            return Err(too_large());
+        }
+        let collected = tokio::time::timeout(self.body_timeout, Limited::new(body, bytes_max).collect()).await;
+        match collected.map_err(|_| Failure::BodyTimeout)? {
+            Ok(collected) => Ok(collected.to_bytes()),
+            Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+            Err(_) => Err(Failure::Refused(Refused::new(ErrorCode::BadFrame, "the body could not be read"))),
+        }
+    }
+}
+
+impl Failure {
+    fn response(&self) -> Response<Full<Bytes>> {
+        let message = self.to_string();
+        match self {
+            Self::Refusal(refusal) => refusal.response(),
+            Self::Refused(refused) => refusal::response(refused.code, &message),
+            Self::RateLimited { wait, .. } => {
+                let mut response = refusal::response(ErrorCode::RateLimited, &message);
+                refusal::retry_after(&mut response, *wait);
+                response
+            }
+            Self::MediaType => {
+                let code = ErrorCode::BadFrame.as_str();
+                problem::response(StatusCode::UNSUPPORTED_MEDIA_TYPE, code, &message)
+            }
+            Self::BodyTimeout => problem::response(StatusCode::REQUEST_TIMEOUT, ErrorCode::Timeout.as_str(), &message),
+        }
+    }
+}
+
+impl From<FrameError> for Failure {
+    fn from(error: FrameError) -> Self {
+        let message = match error {
+            FrameError::Unparseable => "the body is not one JSON object or MessagePack map".to_owned(),
+            FrameError::Invalid { message, .. } => message,
+        };
+        Self::Refused(Refused::new(ErrorCode::BadFrame, message))
+    }
+}
+
+/// As for the HTTP API of backends, but what a plain form of any page could send is not taken.
+fn codec(headers: &HeaderMap) -> Result<Codec, Failure> {
+    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(Codec::Json) };
+    let media_type = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    match media_type.to_ascii_lowercase().as_str() {
+        "application/json" => Ok(Codec::Json),
+        "application/msgpack" | "application/vnd.msgpack" | "application/x-msgpack" => Ok(Codec::Msgpack),
+        _ => Err(Failure::MediaType),
+    }
+}
+
+fn json(frame: Vec<u8>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(frame));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
