@@ -4,7 +4,7 @@ CARGO ?= cargo
 FUZZ_SECONDS ?= 10
 SEEDS ?= 50
 FIRST ?= 1
-FUZZ_TARGETS := assembly client_frame envelope position topic
+FUZZ_TARGETS := answer assembly client_frame envelope position topic
 
 .PHONY: help
 help: ## This list

@@ -1,4 +1,5 @@
-//! Whatever a client sends: a frame means the same in both encodings, and a published event is a part of its message.
+//! Whatever a client sends: a frame means the same in both encodings, and a published event or a request's data is a part of
+//! its message.
 #![no_main]
 
 use bytes::Bytes;
@@ -24,7 +25,7 @@ fn check(codec: Codec, message: &Bytes, mut frame: ClientFrame) {
     if let ClientFrame::Subscribe { topics, many, .. } = &frame {
         assert!(if *many { !topics.is_empty() } else { topics.len() == 1 });
     }
-    if let ClientFrame::Publish { event, .. } = &mut frame {
+    if let ClientFrame::Publish { event, .. } | ClientFrame::Request { data: Some(event), .. } = &mut frame {
         let start = event.as_ptr().addr().checked_sub(message.as_ptr().addr()).expect("a part of the message");
         assert_eq!(message.slice(start..start + event.len()), *event);
         *event = Bytes::new();
@@ -36,7 +37,7 @@ fn check(codec: Codec, message: &Bytes, mut frame: ClientFrame) {
     };
     if let Ok(translated) = translated {
         let mut same = ClientFrame::decode(other, translated.into()).expect("a frame in both encodings");
-        if let ClientFrame::Publish { event, .. } = &mut same {
+        if let ClientFrame::Publish { event, .. } | ClientFrame::Request { data: Some(event), .. } = &mut same {
             *event = Bytes::new();
         }
         assert_eq!(same, frame);

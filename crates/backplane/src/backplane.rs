@@ -1,7 +1,7 @@
 //! The one handle that a node has of its backplane, whichever kind it is. An enum, since the set is closed.
 
 use bytes::Bytes;
-use fanfare_protocol::{Position, TopicKey};
+use fanfare_protocol::{Position, Tenant, TopicKey};
 use tokio::sync::watch;
 
 use crate::delivery::Delivery;
@@ -9,6 +9,7 @@ use crate::history::{Keep, Page, Read, ReadError, ReadLimits, Tail};
 use crate::inbox::{Inbox, InboxLimits};
 use crate::memory;
 use crate::redis::{self, RedisConfig};
+use crate::request::{EntryId, Request};
 use crate::state::State;
 
 /// A node's place on a backplane. Clones are the same place; when the last one is dropped, the node leaves and its
@@ -148,6 +149,23 @@ impl Backplane {
         match &self.kind {
             Kind::Memory(node) => Ok(node.history(topic, before, limits)),
             Kind::Redis(node) => node.history(topic, before, limits).await,
+        }
+    }
+
+    /// Puts a request where backends look for it. None in memory, where there are no backends. When it may stand there
+    /// although no answer came, the error is always [`PublishError::Timeout`].
+    pub async fn request(&self, request: &Request<'_>) -> Result<Option<EntryId>, PublishError> {
+        match &self.kind {
+            Kind::Memory(_) => Ok(None),
+            Kind::Redis(node) => node.request(request).await.map(Some),
+        }
+    }
+
+    /// Whether a backend took the request that this entry of the tenant's stream is: some consumer group has read so far.
+    pub async fn is_taken(&self, tenant: &Tenant, entry: EntryId) -> Result<bool, ReadError> {
+        match &self.kind {
+            Kind::Memory(_) => Ok(false),
+            Kind::Redis(node) => node.is_taken(tenant, entry).await,
         }
     }
 

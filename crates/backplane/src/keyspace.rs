@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use fanfare_protocol::{ChannelKind, TopicKey};
+use fanfare_protocol::{ChannelKind, Tenant, TopicKey};
 
 /// The longest prefix, in bytes.
 pub const PREFIX_BYTES_MAX: usize = 64;
@@ -82,6 +82,11 @@ impl Prefix {
         ["{", &self.0, topic.as_str(), "}:id:", id].concat()
     }
 
+    /// The stream of requests of a tenant's clients.
+    pub(crate) fn requests(&self, tenant: &Tenant) -> String {
+        [&self.0, tenant.as_str(), ":requests"].concat()
+    }
+
     /// The channel of a node's probes. No tenant is called `node`.
     pub(crate) fn probe_channel(&self, node_id: &str) -> String {
         format!("{}node:{node_id}:probe", self.0)
@@ -132,6 +137,9 @@ mod tests {
         assert_eq!(Prefix::default().revoked("t-1"), "fanfare:revoked:t-1");
         assert_eq!(Prefix::default().nodes(), "fanfare:nodes");
         assert_eq!(Prefix::default().node("a-1"), "fanfare:node:a-1");
+        let acme = Tenant::parse("acme").unwrap();
+        assert_eq!(Prefix::default().requests(&acme), "fanfare:acme:requests");
+        assert_eq!(Prefix::default().channel(&TopicKey::replies(&acme, "a-1")), "fanfare:acme:replies:a-1");
         assert_eq!(Prefix::default(), Prefix::parse("fanfare").unwrap());
         assert_eq!(Prefix::default().as_str(), "fanfare");
     }

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `backplane` | [`Backplane`]: want a topic, publish to it |
 //! | `history` | [`Keep`], [`Read`], [`Tail`], [`Page`]: durable events |
+//! | `request` | [`Request`]: clients' requests to backends |
 //! | `inbox` | [`Inbox`]: the bounded queue of what arrives, in the backplane's order |
 //! | `notice` | [`Notice`]: what stands in the inbox |
 //! | `delivery` | [`Delivery`]: how far it lags behind |
@@ -25,6 +26,7 @@ mod memory;
 mod notice;
 mod records;
 mod redis;
+mod request;
 mod state;
 
 pub use backplane::{Backplane, PublishError};
@@ -41,4 +43,5 @@ pub use redis::{
     ClientCertificate, FunctionLibrary, FunctionLibraryError, RedisConfig, RedisFunctions, RedisScripting, RedisServer,
     RedisUrlError,
 };
+pub use request::{EntryId, Request};
 pub use state::State;

@@ -22,6 +22,7 @@
 //! | `histories` | durable events as that takes and answers them |
 //! | `reader` | the pool that reads histories |
 //! | `records` | revoked tokens and nodes' reports |
+//! | `requests` | clients' requests to backends |
 //! | `eviction` | does the server throw histories away? |
 //! | `line` | a socket under watch: back-pressure, signs of life, why it broke |
 //! | `backoff` | the pause before the next attempt |
@@ -43,6 +44,7 @@ mod probe;
 mod publisher;
 mod reader;
 mod records;
+mod requests;
 mod secret;
 mod sentinel;
 mod server;
@@ -52,7 +54,7 @@ mod subscriptions;
 
 use std::sync::Arc;
 
-use fanfare_protocol::{Position, TopicKey};
+use fanfare_protocol::{Position, Tenant, TopicKey};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -62,6 +64,7 @@ pub use self::functions::{FunctionLibrary, FunctionLibraryError};
 use self::probe::{Deliveries, Prover};
 use self::publisher::Publisher;
 use self::reader::Reader;
+use self::requests::Requests;
 use self::server::Address;
 pub use self::server::{RedisServer, RedisUrlError};
 use self::subscriber::{Subscriber, Wanted};
@@ -69,6 +72,7 @@ use crate::backplane::PublishError;
 use crate::delivery::Delivery;
 use crate::history::{Keep, Page, Read, ReadError, ReadLimits, Tail};
 use crate::inbox::{Inbox, InboxLimits, InboxSender};
+use crate::request::{EntryId, Request};
 use crate::state::State;
 
 /// One node's connections to Redis.
@@ -171,6 +175,20 @@ impl Node {
         }
     }
 
+    pub(crate) async fn request(&self, request: &Request<'_>) -> Result<EntryId, PublishError> {
+        match &self.kind {
+            Kind::Server(server) => server.requests().append(request).await,
+            Kind::Cluster(cluster) => Box::pin(cluster.request(request)).await,
+        }
+    }
+
+    pub(crate) async fn is_taken(&self, tenant: &Tenant, entry: EntryId) -> Result<bool, ReadError> {
+        match &self.kind {
+            Kind::Server(server) => server.requests().is_taken(tenant, entry).await,
+            Kind::Cluster(cluster) => Box::pin(cluster.is_taken(tenant, entry)).await,
+        }
+    }
+
     pub(crate) fn can_publish(&self) -> bool {
         match &self.kind {
             Kind::Server(server) => server.publisher.is_connected(),
@@ -208,6 +226,10 @@ impl Server {
 
     fn reader(&self) -> Reader<'_> {
         Reader::new(&self.config, &self.publisher)
+    }
+
+    fn requests(&self) -> Requests<'_> {
+        Requests::new(&self.config, &self.publisher)
     }
 }
 

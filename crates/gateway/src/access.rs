@@ -151,6 +151,7 @@ mod tests {
             user_topic: topic("user:42"),
             channels: Patterns::parse(["team:*", "news"]).unwrap(),
             publish: Patterns::parse(["channel:cursors:*", "user:*"]).unwrap(),
+            methods: Patterns::parse([""; 0]).unwrap(),
             subscribe: vec![topic("channel:given")],
             expires_at_ms: 0,
             token_id: None,

@@ -3,6 +3,7 @@
 pub(crate) mod history;
 pub(crate) mod publish;
 mod refused;
+mod request;
 mod resume;
 mod subscribe;
 
@@ -21,6 +22,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 pub(crate) use self::refused::Refused;
+use self::request::{Asked, OpenRequests};
 use crate::access::{self, Access};
 use crate::auth::{AuthError, Principal};
 use crate::clock;
@@ -44,6 +46,7 @@ pub struct Client {
     publishes: Option<Box<RateLimiter>>,
     standing: Standing,
     subscriptions: HashMap<TopicKey, TopicId>,
+    requests: OpenRequests,
     _place: Place,
 }
 
@@ -106,12 +109,14 @@ impl Client {
             publishes: None,
             standing: Standing::Unknown { _place: None },
             subscriptions: HashMap::new(),
+            requests: OpenRequests::default(),
             _place: place,
         }
     }
 
     /// Gives back all that it holds; `busy` is what it was waiting for when it ended.
     pub async fn leave(mut self, busy: Option<Busy>) {
+        self.requests = OpenRequests::default();
         if let Some(busy) = busy
             && let Done::Joined(topics) = busy.await
         {
@@ -142,6 +147,9 @@ impl Client {
             (ClientFrame::Publish { id, topic, event, durable }, Some(_)) => self.publish(id, topic, event, durable),
             (ClientFrame::History { id, topic, limit, before }, Some(_)) => {
                 self.history(id, history::Wanted { topic, limit, before })
+            }
+            (ClientFrame::Request { id, method, data, timeout_ms, traceparent }, Some(_)) => {
+                self.request(Asked { id, method, data, timeout_ms, traceparent })
             }
             (ClientFrame::Unknown { op, id }, Some(_)) => {
                 self.refuse(id, None, ErrorCode::BadFrame, &format!("unknown op {op:?}"))
@@ -385,6 +393,7 @@ fn frame_id(command: &ClientFrame) -> Option<i64> {
         | ClientFrame::Publish { id, .. }
         | ClientFrame::History { id, .. }
         | ClientFrame::Unknown { id, .. } => *id,
+        ClientFrame::Request { id, .. } => Some(*id),
         ClientFrame::Auth { .. } | ClientFrame::Ping | ClientFrame::Pong => None,
     }
 }

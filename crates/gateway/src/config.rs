@@ -10,6 +10,7 @@ mod limits;
 mod network;
 mod observe;
 mod problem;
+mod requests;
 mod rule_check;
 mod rules;
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub use problem::{ConfigError, Problem};
 pub use rules::{Durable, NeverDurable, Presence, Rule, Rules, Subscribe, Words};
 
 use crate::machine::Machine;
+use crate::requests::RequestsConfig;
 use crate::settings::{Loaded, Settings};
 use checker::Checker;
 
@@ -58,6 +60,8 @@ pub struct Config {
     pub api_keys: ApiKeysConfig,
     /// What a client, an address, a tenant may use.
     pub limits: Limits,
+    /// Clients' requests to backends.
+    pub requests: RequestsConfig,
     /// What may wait to be written.
     pub outbox: OutboxConfig,
     /// A connection silent for this long in either direction is sent a ping.
@@ -137,6 +141,7 @@ impl Config {
             api_keys: auth::check_api_keys(settings, mode, check),
             outbox: limits::check_outbox(settings, &limits, machine, check),
             limits,
+            requests: requests::check(settings, check),
             ping_interval: check.ms("ping_ms", settings.ping_ms, 10..=3_600_000),
             drain: DrainConfig {
                 delay: check.seconds("drain_delay_s", settings.drain_delay_s, 0..=3600),

@@ -91,6 +91,7 @@ impl Dev {
             channels: &channels,
             // To users and to everyone, too: whoever tries it out should see all kinds of topics.
             publish: &["**".to_owned()],
+            methods: &["**".to_owned()],
             subscribe: &[],
             expires_s: TOKEN_LIFE_S,
             id: None,

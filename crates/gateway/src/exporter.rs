@@ -1,6 +1,8 @@
 //! `/metrics`: what a node counts, in Prometheus' text format. OpenTelemetry instruments read the counters when somebody
 //! asks; between scrapes they cost nothing. The names are written here as they appear.
 
+mod requests;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,6 +74,7 @@ impl Exporter {
         instruments.limits();
         instruments.events();
         instruments.histories();
+        instruments.requests();
         instruments.state();
         instruments.process();
         Ok(Self { registry, _provider: provider })

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use crate::hub::{Allowance, Recovery};
 
 /// What this version can do beyond ephemeral events.
-const FEATURES: &[&str] = &["durable", "history", "publish"];
+const FEATURES: &[&str] = &["durable", "history", "publish", "requests"];
 
 /// Topics that one session wants.
 #[derive(Debug)]

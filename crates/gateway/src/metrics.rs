@@ -2,6 +2,8 @@
 //! outside (tenants, event types) are capped, or any publisher could fill the node's memory and its monitoring's. How
 //! they are told to Prometheus stands in [`crate::exporter`].
 
+mod requests;
+
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::OnceLock;
@@ -16,6 +18,7 @@ use hyper::StatusCode;
 use opentelemetry::metrics::Histogram;
 use parking_lot::Mutex;
 
+pub use self::requests::RequestCounts;
 use crate::connection::End;
 use crate::log_limit::LogLimit;
 
@@ -73,6 +76,8 @@ pub struct Metrics {
     pub published_http: Count,
     /// Events that clients published.
     pub published_client: Count,
+    /// Clients' requests to backends.
+    pub requests: RequestCounts,
     /// Requests to the HTTP API, by status.
     pub api_requests: Labelled<u16>,
     /// From the backplane to the last client's socket or outbox, in seconds; set by who exports it.
@@ -234,6 +239,7 @@ impl Metrics {
             events_invalid: CappedPairs::new(tenants_max),
             published_http: Count::default(),
             published_client: Count::default(),
+            requests: RequestCounts::default(),
             api_requests: Labelled::default(),
             fan_out_seconds: OnceLock::new(),
             invalid_log: LogLimit::default(),

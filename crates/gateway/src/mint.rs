@@ -22,6 +22,8 @@ pub struct Grant<'a> {
     pub channels: &'a [String],
     /// Patterns of topics to publish to.
     pub publish: &'a [String],
+    /// Patterns of methods to ask backends for.
+    pub methods: &'a [String],
     /// Topics that the node subscribes.
     pub subscribe: &'a [String],
     /// How long the token is good, in seconds.
@@ -45,6 +47,9 @@ pub enum MintError {
     /// A pattern of topics to publish to.
     #[error("the topics to publish to can't be used: {0}")]
     Publish(PatternError),
+    /// A pattern of methods.
+    #[error("the methods can't be used: {0}")]
+    Methods(PatternError),
     /// A topic that the node should subscribe.
     #[error("the topic {topic:?} can't be subscribed: {error}")]
     Subscribe {
@@ -67,8 +72,12 @@ pub fn mint(grant: &Grant<'_>, secret: &Hs256Secret, config: &AuthConfig) -> Res
     let mut claims = Map::new();
     insert(&mut claims, &names.tenant, json!(grant.tenant));
     insert(&mut claims, &names.user, json!(grant.user));
-    let lists =
-        [(&names.channels, grant.channels), (&names.publish, grant.publish), (&names.subscribe, grant.subscribe)];
+    let lists = [
+        (&names.channels, grant.channels),
+        (&names.publish, grant.publish),
+        (&names.methods, grant.methods),
+        (&names.subscribe, grant.subscribe),
+    ];
     for (name, items) in lists.into_iter().filter(|(_, items)| !items.is_empty()) {
         insert(&mut claims, name, json!(items));
     }
@@ -95,6 +104,7 @@ fn check(grant: &Grant<'_>) -> Result<(), MintError> {
     Topic::user(grant.user).map_err(MintError::User)?;
     Patterns::parse(grant.channels).map_err(MintError::Channels)?;
     Patterns::parse(grant.publish).map_err(MintError::Publish)?;
+    Patterns::parse(grant.methods).map_err(MintError::Methods)?;
     for topic in grant.subscribe {
         Topic::parse(topic).map_err(|error| MintError::Subscribe { topic: topic.clone(), error })?;
     }
@@ -131,7 +141,16 @@ mod tests {
     use crate::config::{ClaimNames, parse_hs256_secret};
 
     fn grant<'a>() -> Grant<'a> {
-        Grant { tenant: "acme", user: "42", channels: &[], publish: &[], subscribe: &[], expires_s: 60, id: None }
+        Grant {
+            tenant: "acme",
+            user: "42",
+            channels: &[],
+            publish: &[],
+            methods: &[],
+            subscribe: &[],
+            expires_s: 60,
+            id: None,
+        }
     }
 
     #[tokio::test]
@@ -168,6 +187,7 @@ mod tests {
             (Grant { user: "", ..grant() }, "the user can't be used: "),
             (Grant { channels: &bad, ..grant() }, "the channels can't be used: "),
             (Grant { publish: &bad, ..grant() }, "the topics to publish to can't be used: "),
+            (Grant { methods: &bad, ..grant() }, "the methods can't be used: "),
             (Grant { subscribe: &bad, ..grant() }, "the topic \"a b\" can't be subscribed: "),
         ];
         for (grant, expected) in cases {

@@ -28,6 +28,7 @@ use crate::lifecycle::{Lifecycle, Phase};
 use crate::metrics::Metrics;
 use crate::own_channels::OwnChannels;
 use crate::refusal::{Refusal, Refused};
+use crate::requests::{self, Requests, RequestsConfig};
 use crate::sessions::{Listed, Sessions};
 use crate::shard::{self, Shard};
 use crate::socket::Socket;
@@ -69,6 +70,8 @@ pub struct NodeConfig {
     pub recent_bytes_max: usize,
     /// What holds for which topics.
     pub rules: Arc<Rules>,
+    /// Requests to backends.
+    pub requests: RequestsConfig,
     /// Shards: tasks that write to clients.
     pub shards: usize,
 }
@@ -89,6 +92,8 @@ pub struct Node {
     pub own_channels: Arc<OwnChannels>,
     /// Who is sent away.
     pub control: Arc<Control>,
+    /// What clients ask backends.
+    pub requests: Arc<Requests>,
     /// How many connections there may be.
     pub admission: Arc<Admission>,
     /// Of all outboxes together.
@@ -158,8 +163,10 @@ impl Node {
         let watching = Arc::clone(&heartbeat);
         let (watched, time) = (Arc::clone(&sessions), Arc::clone(&clock));
         critical::spawn("heartbeat", async move { watching.run(watched, time).await });
+        let id: Arc<str> = id.into();
         Arc::new(Self {
-            id: id.into(),
+            requests: Arc::new(requests(&id, &config, (&backplane, &own_channels), &metrics)),
+            id,
             admission: Admission::new(config.admission),
             config,
             clock,
@@ -230,6 +237,24 @@ impl Node {
             }
         }
     }
+}
+
+/// What clients ask backends over this backplane.
+fn requests(
+    id: &Arc<str>,
+    config: &NodeConfig,
+    (backplane, own_channels): (&Backplane, &Arc<OwnChannels>),
+    metrics: &Arc<Metrics>,
+) -> Requests {
+    let around = requests::Around {
+        backplane: backplane.clone(),
+        own_channels: Arc::clone(own_channels),
+        node_id: Arc::clone(id),
+        metrics: Arc::clone(metrics),
+        data_bytes_max: config.event_bytes_max,
+        idle: Duration::from_millis(config.unsubscribe_delay_ms),
+    };
+    Requests::new(config.requests, around)
 }
 
 /// A client's stay. This future is what an idle connection costs, so it holds nothing that only a part of the way needs.

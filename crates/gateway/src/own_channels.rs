@@ -85,6 +85,13 @@ impl OwnChannels {
     }
 }
 
+impl Listening {
+    /// Asks again for a channel that was refused.
+    pub fn retry(&self) {
+        self.channels.backplane.want(std::slice::from_ref(&self.key));
+    }
+}
+
 impl Drop for Listening {
     fn drop(&mut self) {
         self.channels.listeners.lock().remove(&self.key);

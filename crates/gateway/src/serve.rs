@@ -224,6 +224,7 @@ fn node_config(config: &Config, connections_max: usize) -> NodeConfig {
         gap_spread_ms: millis(config.gap_spread),
         recent_bytes_max: config.recent_bytes_max,
         rules: Arc::clone(&config.rules),
+        requests: config.requests,
         shards: config.workers,
     }
 }

@@ -151,6 +151,9 @@ pub struct Settings {
     /// Claim with patterns of topics the user may publish to
     #[arg(long, default_value = "publish", value_name = "NAME", help_heading = "Tokens")]
     pub jwt_claim_publish: String,
+    /// Claim with patterns of methods the user may ask backends for
+    #[arg(long, default_value = "methods", value_name = "NAME", help_heading = "Tokens")]
+    pub jwt_claim_methods: String,
     /// Claim with topics that the node subscribes for the user
     #[arg(long, default_value = "subscribe", value_name = "NAME", help_heading = "Tokens")]
     pub jwt_claim_subscribe: String,
@@ -187,6 +190,21 @@ pub struct Settings {
     /// What may wait for all clients together; 0 is a quarter of the memory limit
     #[arg(long, default_value = "0", value_name = "BYTES", help_heading = "Node")]
     pub outbox_node_bytes_max: u64,
+    /// How long a client's request waits for its answer unless it says
+    #[arg(long, default_value = "10000", value_name = "MS", help_heading = "Requests to backends")]
+    pub request_timeout_ms: u64,
+    /// How long a client's request may wait at most
+    #[arg(long, default_value = "60000", value_name = "MS", help_heading = "Requests to backends")]
+    pub request_timeout_max_ms: u64,
+    /// Requests of one connection that wait for an answer
+    #[arg(long, default_value = "32", value_name = "N", help_heading = "Requests to backends")]
+    pub requests_per_connection_max: u64,
+    /// Requests of one tenant on this node that wait for an answer
+    #[arg(long, default_value = "1000", value_name = "N", help_heading = "Requests to backends")]
+    pub requests_per_tenant_max: u64,
+    /// Requests that the stream of a tenant keeps in Redis, at least about; the oldest go first, taken by a backend or not
+    #[arg(long, default_value = "10000", value_name = "N", help_heading = "Requests to backends")]
+    pub requests_maxlen: u64,
     /// Connections to this node
     #[arg(long, default_value = "100000", value_name = "N", help_heading = "Limits")]
     pub connections_max: u64,

@@ -10,7 +10,8 @@ use serde_json::json;
 use support::{Client, Handshake, Node, RedisProcess, claims, request, sign, token, until};
 
 /// Name, type, labels: all that a node ever tells.
-const PROMISED: [(&str, &str, &[&str]); 34] = [
+const PROMISED: [(&str, &str, &[&str]); 38] = [
+    ("fanfare_answers_dropped_total", "counter", &["reason"]),
     ("fanfare_api_requests_total", "counter", &["status"]),
     ("fanfare_backplane_lag_seconds", "gauge", &[]),
     ("fanfare_backplane_up", "gauge", &[]),
@@ -37,6 +38,9 @@ const PROMISED: [(&str, &str, &[&str]); 34] = [
     ("fanfare_rate_limited_frames_total", "counter", &[]),
     ("fanfare_received_bytes_total", "counter", &[]),
     ("fanfare_recent_bytes", "gauge", &[]),
+    ("fanfare_request_seconds", "histogram", &[]),
+    ("fanfare_requests_open", "gauge", &[]),
+    ("fanfare_requests_total", "counter", &["outcome"]),
     ("fanfare_sent_bytes_total", "counter", &[]),
     ("fanfare_subscriptions", "gauge", &[]),
     ("fanfare_topics", "gauge", &[]),
@@ -85,13 +89,29 @@ impl Scrape {
     }
 }
 
+/// A client asks, and gets its answer after one that is nobody's.
+async fn ask(redis: &RedisProcess, client: &mut Client) {
+    client.send(&json!({ "op": "request", "id": 4, "method": "ping" })).await;
+    let stream = || redis.command(&["XRANGE", "fanfare:acme:requests", "-", "+"]);
+    until("the request stands in the stream", async || !stream().is_empty()).await;
+    let entry = stream();
+    let field = |name: &str| entry.lines().skip_while(|line| *line != name).nth(1).unwrap();
+    redis.command(&["PUBLISH", field("reply_to"), "no answer"]);
+    let answer = json!({ "request": field("request"), "data": "pong" });
+    redis.command(&["PUBLISH", field("reply_to"), &answer.to_string()]);
+    assert_eq!(client.expect("reply").await["data"], "pong");
+}
+
 #[tokio::test]
 async fn every_metric_has_the_name_the_type_and_the_labels_that_are_documented() {
     let redis = RedisProcess::start();
     let settings = [("FANFARE_CONNECTIONS_PER_USER_MAX", "1"), ("FANFARE_SUBSCRIPTIONS_PER_CONNECTION_MAX", "3")];
     let node = Node::start_on(&redis.url(), &settings).await;
-    let mut ana = Client::connect(&node, &token("acme", "ana")).await;
+    let mut may_ask = claims("acme", "ana");
+    may_ask["methods"] = json!(["ping"]);
+    let mut ana = Client::connect(&node, &sign(&may_ask)).await;
     ana.subscribe("channel:news").await;
+    ask(&redis, &mut ana).await;
     ana.send(&json!({ "op": "subscribe", "id": 2, "topic": "channel:more" })).await;
     assert_eq!(ana.expect("error").await["code"], "too_many_subscriptions");
     ana.send(&json!({ "op": "publish", "id": 3, "topic": "channel:news", "event": { "type": "said" } })).await;
@@ -144,7 +164,11 @@ async fn every_metric_has_the_name_the_type_and_the_labels_that_are_documented()
         (r#"fanfare_events_received_total{type="told"}"#, 1.0),
         ("fanfare_event_bytes_received_total", 30.0),
         ("fanfare_deliveries_total", 2.0),
-        ("fanfare_frames_received_total", 3.0),
+        ("fanfare_frames_received_total", 4.0),
+        ("fanfare_requests_open", 0.0),
+        (r#"fanfare_requests_total{outcome="reply"}"#, 1.0),
+        ("fanfare_request_seconds_count", 1.0),
+        (r#"fanfare_answers_dropped_total{reason="unreadable"}"#, 1.0),
         ("fanfare_fan_out_seconds_count", 2.0),
         (r#"fanfare_fan_out_seconds_bucket{le="10"}"#, 2.0),
         (r#"fanfare_fan_out_seconds_bucket{le="+Inf"}"#, 2.0),

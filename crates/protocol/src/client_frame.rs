@@ -58,6 +58,19 @@ pub enum ClientFrame {
         /// Only events before this position, as it was written.
         before: Option<String>,
     },
+    /// `{"op":"request","id","method","data"?,"timeout_ms"?,"traceparent"?}`.
+    Request {
+        /// To be returned in the answer, which can't be told from others without it.
+        id: i64,
+        /// The method, as it was written.
+        method: String,
+        /// The value's own bytes in the frame's encoding; none when it is absent or null.
+        data: Option<Bytes>,
+        /// How long the client waits, one at least.
+        timeout_ms: Option<u64>,
+        /// The client's trace, as it was written.
+        traceparent: Option<String>,
+    },
     /// `{"op":"ping"}`.
     Ping,
     /// `{"op":"pong"}`.
@@ -146,6 +159,14 @@ impl fmt::Debug for ClientFrame {
                 .field("limit", limit)
                 .field("before", before)
                 .finish(),
+            ClientFrame::Request { id, method, data, timeout_ms, traceparent } => f
+                .debug_struct("Request")
+                .field("id", id)
+                .field("method", method)
+                .field("data", data)
+                .field("timeout_ms", timeout_ms)
+                .field("traceparent", traceparent)
+                .finish(),
             ClientFrame::Ping => f.write_str("Ping"),
             ClientFrame::Pong => f.write_str("Pong"),
             ClientFrame::Unknown { op, id } => f.debug_struct("Unknown").field("op", op).field("id", id).finish(),
@@ -184,9 +205,10 @@ impl<'a> Fields<'a> {
             "history" => Ok(ClientFrame::History {
                 id: self.id()?,
                 topic: self.topic()?,
-                limit: self.limit()?,
+                limit: self.required("limit").and_then(|limit| from_1(limit, "limit"))?,
                 before: self.optional_text("before")?.map(Cow::into_owned),
             }),
+            "request" => self.request(message),
             "ping" => Ok(ClientFrame::Ping),
             "pong" => Ok(ClientFrame::Pong),
             _ => Ok(ClientFrame::Unknown { op: op.to_owned(), id: self.id()? }),
@@ -218,6 +240,16 @@ impl<'a> Fields<'a> {
         })
     }
 
+    fn request(&self, message: &Bytes) -> Result<ClientFrame, Wrong> {
+        Ok(ClientFrame::Request {
+            id: self.id()?.ok_or("`id` is missing")?,
+            method: self.required_text("method")?.into_owned(),
+            data: self.optional("data")?.map(|data| message.slice_ref(data.bytes())),
+            timeout_ms: self.optional("timeout_ms")?.map(|timeout| from_1(timeout, "timeout_ms")).transpose()?,
+            traceparent: self.optional_text("traceparent")?.map(Cow::into_owned),
+        })
+    }
+
     /// The `since` of `auth`: a map of positions by topic.
     fn since_map(&self) -> Result<Vec<(String, String)>, Wrong> {
         let Some(since) = self.optional("since")? else {
@@ -232,11 +264,6 @@ impl<'a> Fields<'a> {
     fn id(&self) -> Result<Option<i64>, Wrong> {
         let read = |value: Raw<'_>| value.integer().ok_or("`id` must be an integer of 64 bits");
         Ok(self.optional("id")?.map(read).transpose()?)
-    }
-
-    fn limit(&self) -> Result<u64, Wrong> {
-        let limit = self.required("limit")?.integer().and_then(|limit| u64::try_from(limit).ok());
-        limit.filter(|&limit| limit > 0).ok_or_else(|| "`limit` must be an integer from 1 on".to_owned())
     }
 
     pub(crate) fn topic(&self) -> Result<String, Wrong> {
@@ -267,4 +294,10 @@ impl<'a> Fields<'a> {
         let value = found.next().map(|(_, value)| *value).filter(|value| !value.is_null());
         if found.next().is_some() { Err(format!("`{name}` stands twice")) } else { Ok(value) }
     }
+}
+
+/// An integer that is 1 at least.
+fn from_1(value: Raw<'_>, name: &str) -> Result<u64, Wrong> {
+    let number = value.integer().and_then(|number| u64::try_from(number).ok());
+    number.filter(|&number| number > 0).ok_or_else(|| format!("`{name}` must be an integer from 1 on"))
 }

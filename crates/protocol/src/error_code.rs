@@ -16,9 +16,9 @@ pub enum ErrorCode {
     InvalidTopic,
     /// The connection has as many subscriptions as it may.
     TooManySubscriptions,
-    /// Too many frames in too short a time.
+    /// Too many frames in too short a time, or too many requests at once.
     RateLimited,
-    /// The event is over the size limit.
+    /// The event, the request or its answer is over the size limit.
     TooLarge,
     /// No answer in time.
     Timeout,
@@ -31,6 +31,26 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// All of them.
+    const ALL: [ErrorCode; 11] = [
+        ErrorCode::BadFrame,
+        ErrorCode::Unauthenticated,
+        ErrorCode::Forbidden,
+        ErrorCode::InvalidTopic,
+        ErrorCode::TooManySubscriptions,
+        ErrorCode::RateLimited,
+        ErrorCode::TooLarge,
+        ErrorCode::Timeout,
+        ErrorCode::NoBackend,
+        ErrorCode::Unavailable,
+        ErrorCode::Internal,
+    ];
+
+    /// The code with this name on the wire.
+    pub fn named(name: &str) -> Option<ErrorCode> {
+        Self::ALL.into_iter().find(|code| code.as_str() == name)
+    }
+
     /// The code on the wire.
     pub fn as_str(self) -> &'static str {
         match self {

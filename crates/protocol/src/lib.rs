@@ -16,6 +16,9 @@
 //! | [`client_frame`] | what a client says |
 //! | [`server_frame`] | what a node says, except events |
 //! | [`event_frame`] | the frame an event travels in |
+//! | [`request`] | what a client asks a backend |
+//! | [`answer`] | what a backend answers |
+//! | [`traceparent`] | the trace that a request belongs to |
 //! | [`close_code`] | why a connection ended |
 //! | [`error_code`] | why a frame was refused |
 //!
@@ -34,6 +37,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod answer;
 pub mod assemble;
 pub mod client_frame;
 pub mod close_code;
@@ -52,10 +56,13 @@ pub mod payload;
 pub mod position;
 pub mod posted;
 mod raw;
+pub mod request;
 pub mod server_frame;
 pub mod topic;
+pub mod traceparent;
 pub mod transcode;
 
+pub use answer::{Answer, AnswerError, BackendError, reply_frame};
 pub use client_frame::{ClientFrame, FrameError, SubscribeItem};
 pub use close_code::CloseCode;
 pub use codec::Codec;
@@ -68,6 +75,8 @@ pub use pattern::{Pattern, PatternError, Patterns};
 pub use payload::Payload;
 pub use position::{Position, PositionError};
 pub use posted::{ItemError, NoEvents, Posted, PostedItem};
+pub use request::{DataError, Method, MethodError, RequestId};
 pub use server_frame::{GapReason, Limits, Lost, PROTOCOL_VERSION, ServerFrame, TopicState};
 pub use topic::{ChannelKind, Tenant, TenantError, Topic, TopicError, TopicKey, TopicKind};
+pub use traceparent::is_traceparent;
 pub use transcode::{json_to_msgpack, msgpack_to_json};

@@ -78,6 +78,11 @@ pub enum ServerFrame<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         position: Option<Position>,
     },
+    /// A backend has answered. To this is added `data`: see [`crate::reply_frame`].
+    Reply {
+        /// The request's id.
+        id: i64,
+    },
     /// A new token is in force.
     Renewed {
         /// When it expires, Unix ms.

@@ -14,10 +14,10 @@ fn decode(json: &str) -> Result<ClientFrame, FrameError> {
     from_json
 }
 
-/// A publish carries its event in the frame's own encoding, the one difference there may be.
+/// A publish carries its event, and a request its data, in the frame's own encoding, the one difference there may be.
 fn without_event(frame: &Result<ClientFrame, FrameError>) -> Result<ClientFrame, FrameError> {
     let mut frame = frame.clone();
-    if let Ok(ClientFrame::Publish { event, .. }) = &mut frame {
+    if let Ok(ClientFrame::Publish { event, .. } | ClientFrame::Request { data: Some(event), .. }) = &mut frame {
         *event = Bytes::new();
     }
     frame
@@ -51,6 +51,44 @@ fn a_history_has_a_limit_and_may_have_an_end() {
     }
     let missing = invalid(Some(6), Some("channel:a"), "`limit` is missing");
     assert_eq!(decode(r#"{"op":"history","id":6,"topic":"channel:a"}"#), missing);
+}
+
+#[test]
+fn a_request_has_an_id_and_a_method() {
+    let request = |data: Option<&'static str>, timeout_ms, traceparent: Option<&str>| ClientFrame::Request {
+        id: 4,
+        method: "dashboard.refresh".into(),
+        data: data.map(|data| Bytes::from_static(data.as_bytes())),
+        timeout_ms,
+        traceparent: traceparent.map(Into::into),
+    };
+    let decode = |rest: &str| decode(&format!(r#"{{"op":"request","id":4,"method":"dashboard.refresh"{rest}}}"#));
+    assert_eq!(decode(""), Ok(request(None, None, None)));
+    assert_eq!(decode(r#","data":null,"timeout_ms":null,"traceparent":null"#), Ok(request(None, None, None)));
+    let data = r#"{"b": 1.10,"a":1}"#;
+    let all = format!(r#","data": {data} ,"timeout_ms":1,"traceparent":"00-x","later":[]"#);
+    assert_eq!(decode(&all), Ok(request(Some(data), Some(1), Some("00-x"))));
+    let max = i64::MAX.unsigned_abs();
+    assert_eq!(decode(&format!(r#","timeout_ms":{max}"#)), Ok(request(None, Some(max), None)));
+    for timeout in ["0", "-1", "1.5", "\"1\"", "true", "18446744073709551615"] {
+        let wrong = "`timeout_ms` must be an integer from 1 on";
+        assert_eq!(decode(&format!(r#","timeout_ms":{timeout}"#)), invalid(Some(4), None, wrong), "{timeout}");
+    }
+    assert_eq!(decode(r#","traceparent":1"#), invalid(Some(4), None, "`traceparent` must be a string"));
+    assert_eq!(decode(r#","data":1,"data":2"#), invalid(Some(4), None, "`data` stands twice"));
+}
+
+#[test]
+fn a_request_without_an_id_or_a_method_is_refused() {
+    for (frame, id, message) in [
+        (r#"{"op":"request","method":"m"}"#, None, "`id` is missing"),
+        (r#"{"op":"request","id":null,"method":"m"}"#, None, "`id` is missing"),
+        (r#"{"op":"request","id":"4","method":"m"}"#, None, "`id` must be an integer of 64 bits"),
+        (r#"{"op":"request","id":4}"#, Some(4), "`method` is missing"),
+        (r#"{"op":"request","id":4,"method":{}}"#, Some(4), "`method` must be a string"),
+    ] {
+        assert_eq!(decode(frame), invalid(id, None, message), "{frame}");
+    }
 }
 
 #[test]

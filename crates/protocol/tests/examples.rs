@@ -4,8 +4,8 @@
 
 use bytes::Bytes;
 use fanfare_protocol::{
-    ClientFrame, CloseCode, Codec, ErrorCode, Event, GapReason, Kept, Limits, Lost, PROTOCOL_VERSION, Position,
-    ServerFrame, TopicState, assemble, event_frame_json,
+    Answer, ClientFrame, CloseCode, Codec, ErrorCode, Event, GapReason, Kept, Limits, Lost, Method, PROTOCOL_VERSION,
+    Position, ServerFrame, TopicState, assemble, event_frame_json, is_traceparent, reply_frame,
 };
 use serde_json::Value;
 
@@ -35,10 +35,14 @@ fn frames_from_the_client_are_understood() {
         if let ClientFrame::Publish { event, .. } = &frame {
             Event::from_envelope(Codec::Json, event.clone(), 65_536).unwrap();
         }
+        if let ClientFrame::Request { method, traceparent, .. } = &frame {
+            Method::parse(method).unwrap();
+            assert!(traceparent.as_deref().is_none_or(is_traceparent), "{example}");
+        }
         ops.push(op(&value(example.as_bytes())));
     }
     ops.dedup();
-    assert_eq!(ops, ["auth", "subscribe", "unsubscribe", "publish", "history", "ping", "pong"]);
+    assert_eq!(ops, ["auth", "subscribe", "unsubscribe", "publish", "history", "request", "ping", "pong"]);
 }
 
 #[test]
@@ -123,7 +127,7 @@ fn welcome() -> Vec<u8> {
     };
     let mut welcome = ServerFrame::Welcome {
         version: PROTOCOL_VERSION,
-        features: &["durable", "history", "publish"],
+        features: &["durable", "history", "publish", "requests"],
         connection: "9f1c27d0a4b3e586-2a",
         node: "web-1-k3x9",
         tenant: "acme",
@@ -197,6 +201,17 @@ fn frames_from_the_node_are_what_a_node_writes() {
     let written: Vec<_> = written.concat().iter().map(|frame| value(frame)).collect();
     let shown: Vec<_> = examples("server").into_iter().map(|example| value(example.as_bytes())).collect();
     assert_eq!(shown, written);
+}
+
+#[test]
+fn an_answer_of_a_backend_becomes_what_its_client_is_told() {
+    let answers = examples("answer").into_iter();
+    let answers: Vec<_> =
+        answers.map(|answer| Answer::decode(Bytes::from_static(answer.as_bytes())).unwrap().outcome).collect();
+    let [Ok(data), Err(error)] = &answers[..] else { panic!("one with data and one with an error: {answers:?}") };
+    assert_eq!(error.code, Some(ErrorCode::Forbidden));
+    let [reply] = examples("reply")[..] else { panic!("one reply") };
+    assert_eq!(reply.as_bytes(), reply_frame(Codec::Json, 9, data));
 }
 
 #[test]

@@ -32,7 +32,7 @@ mod wire;
 
 use std::sync::Arc;
 
-use fanfare_protocol::{Position, TopicKey};
+use fanfare_protocol::{Position, Tenant, TopicKey};
 use parking_lot::Mutex;
 use redis::{Cmd, Value};
 use tokio::sync::watch;
@@ -47,6 +47,7 @@ use crate::backplane::PublishError;
 use crate::delivery::Delivery;
 use crate::history::{Keep, Page, Read, ReadError, ReadLimits, Tail};
 use crate::inbox::InboxSender;
+use crate::request::{EntryId, Request};
 use crate::state::State;
 
 /// One node's connections to a cluster. They end with it.
@@ -143,6 +144,14 @@ impl Cluster {
     /// Runs one plain command on the primary that has the key.
     pub(super) async fn run(&self, key: &str, command: &Cmd) -> Result<Value, PublishError> {
         self.shared.run(key, command).await
+    }
+
+    pub(super) async fn request(&self, request: &Request<'_>) -> Result<EntryId, PublishError> {
+        self.shared.request(request).await
+    }
+
+    pub(super) async fn is_taken(&self, tenant: &Tenant, entry: EntryId) -> Result<bool, ReadError> {
+        self.shared.is_taken(tenant, entry).await
     }
 
     /// Whether some primary answered lately.

@@ -22,6 +22,7 @@ pub(super) fn principal(claims: &Claims, names: &ClaimNames) -> Result<Principal
         user_topic,
         channels: patterns(claims, &names.channels)?,
         publish: patterns(claims, &names.publish)?,
+        methods: patterns(claims, &names.methods)?,
         expires_at_ms: expires_at_ms(claims)?,
         token_id: text(claims, "jti")?.map(Into::into),
     })
@@ -114,6 +115,7 @@ mod tests {
             tenant: "tenant".into(),
             channels: "channels".into(),
             publish: "publish".into(),
+            methods: "methods".into(),
             subscribe: "subscribe".into(),
         }
     }
@@ -141,9 +143,13 @@ mod tests {
 
     #[test]
     fn permissions_are_arrays_or_one_string() {
-        let extra = json!({"channels": "news", "publish": ["user:*"], "subscribe": ["channel:a", "channel:a", "user:42"], "jti": "t1"});
+        let extra = json!({"channels": "news", "publish": ["user:*"], "methods": "ping", "subscribe": ["channel:a", "channel:a", "user:42"], "jti": "t1"});
         let principal = of(&extra).unwrap();
-        assert!(principal.channels.matches("news") && principal.publish.matches("user:7"));
+        assert!(
+            principal.channels.matches("news")
+                && principal.publish.matches("user:7")
+                && principal.methods.matches("ping")
+        );
         let topics: Vec<&str> = principal.subscribe.iter().map(Topic::as_str).collect();
         assert_eq!(topics, ["channel:a", "user:42"]);
         assert_eq!(principal.token_id.as_deref(), Some("t1"));
@@ -156,6 +162,7 @@ mod tests {
         assert_eq!(message(&json!({"sub": 42})), "invalid claim \"sub\": must be a string");
         assert_eq!(message(&json!({"jti": 1})), "invalid claim \"jti\": must be a string");
         assert_eq!(message(&json!({"channels": [1]})), "invalid claim \"channels\": must be an array of strings");
+        assert_eq!(message(&json!({"methods": 7})), "invalid claim \"methods\": must be an array of strings");
         assert_eq!(message(&json!({"publish": {}})), "invalid claim \"publish\": must be an array of strings");
         assert_eq!(
             message(&json!({"subscribe": ["user:7"]})),
@@ -170,6 +177,7 @@ mod tests {
             ("sub", json!("x".repeat(201))),
             ("channels", json!(["a b"])),
             ("publish", json!([""])),
+            ("methods", json!(["a b"])),
             ("subscribe", json!(["orders"])),
         ] {
             let found = message(&json!({ claim: bad }));

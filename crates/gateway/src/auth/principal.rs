@@ -1,7 +1,7 @@
 //! Who a connection is: what is left of a token once it has been checked. What follows from it for a topic is
 //! [`crate::access`]'s.
 
-use fanfare_protocol::{Patterns, Tenant, Topic};
+use fanfare_protocol::{Method, Patterns, Tenant, Topic};
 
 /// An authenticated user of a tenant.
 #[derive(Clone, Debug)]
@@ -16,10 +16,19 @@ pub struct Principal {
     pub channels: Patterns,
     /// Patterns of topics the user may publish to.
     pub publish: Patterns,
+    /// Patterns of methods the user may ask backends for.
+    pub methods: Patterns,
     /// Topics the node subscribes for the user, as the issuer wishes.
     pub subscribe: Vec<Topic>,
     /// When the token expires, in Unix milliseconds; at most what a JavaScript number holds exactly.
     pub expires_at_ms: u64,
     /// `jti`: by it a token can be revoked.
     pub token_id: Option<Box<str>>,
+}
+
+impl Principal {
+    /// Whether the user may ask a backend for this.
+    pub fn may_request(&self, method: &Method) -> bool {
+        self.methods.matches(method.as_str())
+    }
 }

@@ -174,6 +174,7 @@ pub(crate) fn config() -> AuthConfig {
             tenant: "tenant".into(),
             channels: "channels".into(),
             publish: "publish".into(),
+            methods: "methods".into(),
             subscribe: "subscribe".into(),
         },
         expiry_grace: Duration::from_secs(10),

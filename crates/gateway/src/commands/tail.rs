@@ -166,6 +166,7 @@ fn own_token(tenant: &Tenant, topics: &[Topic], config: &Config) -> anyhow::Resu
         user,
         channels: &channels.collect::<Vec<_>>(),
         publish: &[],
+        methods: &[],
         subscribe: &[],
         expires_s: 86_400,
         id: None,

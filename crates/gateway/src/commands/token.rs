@@ -22,6 +22,9 @@ pub(crate) struct TokenArgs {
     /// Patterns of topics the user may publish to, comma separated: 'channel:cursors:*', 'user:*'
     #[arg(long, value_name = "PATTERNS", value_delimiter = ',')]
     publish: Vec<String>,
+    /// Patterns of methods the user may ask backends for, comma separated: 'dashboard.*'
+    #[arg(long, value_name = "PATTERNS", value_delimiter = ',')]
+    methods: Vec<String>,
     /// Topics that the node subscribes for the user, comma separated
     #[arg(long, value_name = "TOPICS", value_delimiter = ',')]
     subscribe: Vec<String>,
@@ -48,6 +51,7 @@ pub(crate) fn run(args: &TokenArgs, config: &Config) -> anyhow::Result<()> {
         user: &args.user,
         channels: &args.channels,
         publish: &args.publish,
+        methods: &args.methods,
         subscribe: &args.subscribe,
         expires_s: args.expires_s,
         id: args.id.as_deref(),

@@ -70,6 +70,8 @@ pub struct ClaimNames {
     pub channels: Box<str>,
     /// Patterns of topics.
     pub publish: Box<str>,
+    /// Patterns of methods.
+    pub methods: Box<str>,
     /// Topics.
     pub subscribe: Box<str>,
 }
@@ -125,6 +127,7 @@ pub(super) fn check_tokens(settings: &Settings, mode: Mode, check: &mut Checker)
             tenant: claim("jwt_claim_tenant", &settings.jwt_claim_tenant, check),
             channels: claim("jwt_claim_channels", &settings.jwt_claim_channels, check),
             publish: claim("jwt_claim_publish", &settings.jwt_claim_publish, check),
+            methods: claim("jwt_claim_methods", &settings.jwt_claim_methods, check),
             subscribe: claim("jwt_claim_subscribe", &settings.jwt_claim_subscribe, check),
         },
         expiry_grace: check.seconds("token_expiry_grace_s", settings.token_expiry_grace_s, 0..=86_400),

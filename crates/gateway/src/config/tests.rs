@@ -129,6 +129,7 @@ fn all_bad_values_are_reported_at_once() {
 #[test]
 fn each_problem_says_what_to_do() {
     let cases = [
+        ("request_timeout_ms", "60001", "longer than the longest allowed; make it request_timeout_max_ms at most"),
         ("listen", ":8080", "not an address; give an address too, such as 0.0.0.0:8080"),
         ("listen", "localhost:80", "not an address; give a number, such as 127.0.0.1:80"),
         ("api_listen", "127.0.0.1:8080", "the clients' address; give it a port of its own"),

@@ -29,12 +29,24 @@ async fn a_node_with_the_same_settings_accepts_the_token() {
         ("FANFARE_JWT_CLAIM_TENANT", "/app/org"),
     ];
     let mut args = GRANT.to_vec();
-    args.extend(["--publish", "user:*", "--subscribe", "channel:a,channel:b", "--expires-s", "60", "--id", "t1"]);
+    args.extend([
+        "--publish",
+        "user:*",
+        "--methods",
+        "dashboard.*,ping",
+        "--subscribe",
+        "channel:a,channel:b",
+        "--expires-s",
+        "60",
+        "--id",
+        "t1",
+    ]);
     let said = fanfare(&args, &variables);
     assert_eq!((said.code, said.err.as_str()), (0, ""));
     let principal = accepted(said.out.trim_end(), &variables).await;
     assert_eq!((principal.tenant.as_str(), &*principal.user), ("acme", "42"));
     assert!(principal.channels.matches("team:7") && principal.channels.matches("news"));
+    assert!(principal.methods.matches("dashboard.a") && principal.methods.matches("ping"));
     assert!(principal.publish.matches("user:7") && principal.subscribe.len() == 2);
     assert_eq!(principal.token_id.as_deref(), Some("t1"));
 }

@@ -3,6 +3,8 @@
 //! done is not known. Each attempt has that time for itself, since of one that is cut short nobody knows what it did, and
 //! then the refusals before it can't be the answer. Deliberately no view of the cluster of its own.
 
+mod requests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +48,8 @@ enum Way {
 /// Why there is no answer.
 enum Failure {
     Unavailable,
+    /// The connection broke while the answer was awaited.
+    Broken,
     Timeout,
     /// The server's words, and what to do about them.
     Refused(String),
@@ -282,7 +286,7 @@ async fn call_at(member: &Member, offer: &Offer, command: &Cmd, way: Way, asking
             ReadError::Refused(words) => Failure::Refused(words),
         })?;
         let answer = call_over(member, &mut connection, command, asking).await;
-        if matches!(answer, Err(Failure::Unavailable | Failure::Timeout)) {
+        if matches!(answer, Err(Failure::Unavailable | Failure::Broken | Failure::Timeout)) {
             // Not back into the pool, where the next one would wait for the same answer.
             drop(deadpool_redis::Connection::take(connection));
         }
@@ -355,7 +359,7 @@ impl From<CallError> for Failure {
         match error {
             CallError::Refused(words) => Failure::Refused(words),
             CallError::Broken(error) if error.is_timeout() => Failure::Timeout,
-            CallError::Broken(_) => Failure::Unavailable,
+            CallError::Broken(_) => Failure::Broken,
         }
     }
 }
@@ -363,7 +367,7 @@ impl From<CallError> for Failure {
 impl From<Failure> for PublishError {
     fn from(failure: Failure) -> PublishError {
         match failure {
-            Failure::Unavailable => PublishError::Unavailable,
+            Failure::Unavailable | Failure::Broken => PublishError::Unavailable,
             Failure::Timeout => PublishError::Timeout,
             Failure::Refused(words) => PublishError::Refused(words),
         }
@@ -373,7 +377,7 @@ impl From<Failure> for PublishError {
 impl From<Failure> for ReadError {
     fn from(failure: Failure) -> ReadError {
         match failure {
-            Failure::Unavailable => ReadError::Unavailable,
+            Failure::Unavailable | Failure::Broken => ReadError::Unavailable,
             Failure::Timeout => ReadError::Timeout,
             Failure::Refused(words) => ReadError::Refused(words),
         }
