@@ -1,0 +1,1 @@
+"""Stories against a real Redis and a real node, both started here."""
