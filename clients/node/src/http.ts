@@ -1,0 +1,376 @@
+/**
+ * Publishing by the HTTP API of a node, on `fetch` alone: for route handlers and edge functions. Deliberately without Node
+ * and without Redis, and with retries only where they can't publish an event twice.
+ */
+
+import { FanfareError, FanfareHttpError, InvalidArgumentError, wordsOf } from './errors.ts';
+import { type AnyEvents, EVENT_BYTES_MAX, type EventOf, encodeEvent } from './event.ts';
+import { codeOf, isObject, positionOf, readBody, refusalOf } from './http-answer.ts';
+import {
+  type BatchItem,
+  type BatchResult,
+  checkItem,
+  checkOptions,
+  checkWhole,
+  type DurableOptions,
+  type EphemeralOptions,
+  type Position,
+} from './publishing.ts';
+import { backoffMs, pause, within } from './timing.ts';
+import { bytesOf, checkTenant, checkTopic, type Topic } from './topic.ts';
+
+export type { FanfareErrorCode } from './errors.ts';
+export { FanfareError, FanfareHttpError, InvalidArgumentError } from './errors.ts';
+export type { AnyEvents, EventFields, EventOf, EventOfType } from './event.ts';
+export type { BatchItem, BatchResult, DurableOptions, EphemeralOptions, Position } from './publishing.ts';
+export { channel, TENANT, type Topic, user } from './topic.ts';
+
+/** How an HTTP publisher is made. */
+export interface HttpPublisherOptions {
+  /** The address of a node's API, or of a balancer before several: `http://fanfare.internal:9090`. */
+  url: string | URL;
+  /** An API key, or what gets one; asked for each request, so a key can be rotated. */
+  apiKey: string | (() => string | Promise<string>);
+  /** What sends requests: the global `fetch`. */
+  fetch?: typeof globalThis.fetch;
+  /** How long one attempt may take, in ms: 5,000. */
+  timeoutMs?: number;
+  /** How often a request is sent again at most, where that can't publish an event twice: 2. */
+  retriesMax?: number;
+  /** The longest wait between two attempts, in ms: 2,000. A node that asks for more is not asked again. */
+  retryDelayMaxMs?: number;
+  /** Whether the trace context of the active OpenTelemetry span goes into events that have none: true. */
+  trace?: boolean;
+  /** The largest envelope, in bytes, as nodes are configured: 65,536. */
+  eventBytesMax?: number;
+  /** How many events of a batch go into one request: 100. */
+  batchChunk?: number;
+  /** How many bytes of a batch go into one request, unless a single event has more: 65,536. */
+  batchBytesMax?: number;
+}
+
+/** What every call may have. */
+export interface HttpCallOptions {
+  /** Ends the call early. */
+  signal?: AbortSignal;
+}
+
+/** Publishes events of the types `E` by HTTP. */
+export interface HttpPublisher<E extends object = AnyEvents> {
+  /** Publishes an event and keeps it. Resolves to its position. */
+  publish(
+    tenant: string,
+    topic: Topic,
+    event: EventOf<E>,
+    options: DurableOptions & HttpCallOptions,
+  ): Promise<Position>;
+  /** Publishes an event to whoever is connected now. Resolves when the node has handed it on. */
+  publish(
+    tenant: string,
+    topic: Topic,
+    event: EventOf<E>,
+    options?: EphemeralOptions & HttpCallOptions,
+  ): Promise<undefined>;
+  /** Publishes many, in order; one that fails doesn't hold up the others. Resolves to a result for each. */
+  publishBatch(
+    tenant: string,
+    items: readonly BatchItem<E, EphemeralOptions | DurableOptions>[],
+    options?: HttpCallOptions,
+  ): Promise<BatchResult[]>;
+}
+
+const RETRY_MIN_MS = 100;
+
+/** Makes a publisher over the HTTP API. */
+export function createHttpPublisher<E extends object = AnyEvents>(options: HttpPublisherOptions): HttpPublisher<E> {
+  const { eventBytesMax = EVENT_BYTES_MAX, batchChunk = 100, batchBytesMax = 65_536 } = options;
+  checkWhole(eventBytesMax, 1, 'eventBytesMax', 'bytes');
+  checkWhole(batchChunk, 1, 'batchChunk', 'events');
+  checkWhole(batchBytesMax, 1, 'batchBytesMax', 'bytes');
+  const api = new Api(options);
+  const encoding = { trace: options.trace ?? true, eventBytesMax };
+
+  const publish = async (
+    tenant: string,
+    topic: Topic,
+    event: EventOf<E>,
+    given: { durable?: boolean; id?: string; signal?: AbortSignal } = {},
+  ) => {
+    checkTenant(tenant);
+    checkTopic(topic);
+    checkOptions(given, ['id']);
+    checkHeader(given.id);
+    const body = encodeEvent(event, encoding);
+    const path = `/v1/tenants/${tenant}/topics/${inPath(topic)}/events${given.durable ? '?durable=true' : ''}`;
+    const { id, signal } = given;
+    const answer = await api.post(path, body, { id, isIdempotent: id !== undefined, signal });
+    return given.durable ? positionOf(answer) : undefined;
+  };
+
+  const publishBatch = async (
+    tenant: string,
+    items: readonly BatchItem<E, EphemeralOptions | DurableOptions>[],
+    { signal }: HttpCallOptions = {},
+  ) => {
+    checkTenant(tenant);
+    const results = new Array<BatchResult>(items.length);
+    let chunk: Written[] = [];
+    let bytes = 0;
+    const flush = async () => {
+      for (const [at, result] of await send(api, tenant, chunk, signal)) {
+        results[at] = result;
+      }
+      chunk = [];
+      bytes = 0;
+    };
+    for (const [at, item] of items.entries()) {
+      try {
+        const text = encodeItem(item, encoding);
+        const size = bytesOf(text) + 1;
+        if (chunk.length >= batchChunk || (chunk.length > 0 && bytes + size > batchBytesMax - WRAPPING_BYTES)) {
+          await flush();
+        }
+        chunk.push({ at, topic: item.topic, text, isIdempotent: 'id' in item && item.id !== undefined });
+        bytes += size;
+      } catch (error) {
+        results[at] = { ok: false, topic: item?.topic, error: asFanfareError(error) };
+      }
+    }
+    await flush();
+    return results;
+  };
+
+  return { publish: publish as HttpPublisher<E>['publish'], publishBatch };
+}
+
+/** An item of a batch, ready to be sent. */
+interface Written {
+  at: number;
+  topic: Topic;
+  text: string;
+  /** Whether it may be sent again after anything. */
+  isIdempotent: boolean;
+}
+
+const WRAPPING_BYTES = '{"events":[]}'.length;
+
+function encodeItem(
+  item: { topic: Topic; event: unknown; durable?: boolean; id?: string },
+  encoding: { trace: boolean; eventBytesMax: number },
+): string {
+  checkItem(item);
+  checkTopic(item.topic);
+  checkOptions(item, ['id'], 'item');
+  const durable = item.durable ? ',"durable":true' : '';
+  const id = item.id === undefined ? '' : `,"id":${JSON.stringify(item.id)}`;
+  return `{"topic":${JSON.stringify(item.topic)}${durable}${id},"event":${encodeEvent(item.event, encoding)}}`;
+}
+
+async function send(
+  api: Api,
+  tenant: string,
+  chunk: readonly Written[],
+  signal: AbortSignal | undefined,
+): Promise<[number, BatchResult][]> {
+  if (chunk.length === 0) {
+    return [];
+  }
+  try {
+    const body = `{"events":[${chunk.map(({ text }) => text).join(',')}]}`;
+    const isIdempotent = chunk.every((item) => item.isIdempotent);
+    const answer = await api.post(`/v1/tenants/${tenant}/events`, body, { isIdempotent, signal });
+    const results = isObject(answer) && Array.isArray(answer.results) ? (answer.results as unknown[]) : [];
+    return chunk.map(({ at, topic }, nth) => [at, resultOf(topic, results[nth])]);
+  } catch (error) {
+    return chunk.map(({ at, topic }) => [at, { ok: false, topic, error: asFanfareError(error) }]);
+  }
+}
+
+function resultOf(topic: Topic, result: unknown): BatchResult {
+  if (!isObject(result)) {
+    return {
+      ok: false,
+      topic,
+      error: new FanfareHttpError('internal', 'the answer has no result for this event', 200),
+    };
+  }
+  if (isObject(result.error)) {
+    const { code, message, reason } = result.error;
+    const error = new FanfareHttpError(codeOf(code), String(message ?? code), 200, {
+      reason: typeof reason === 'string' ? reason : undefined,
+      retryable: code === 'unavailable' || code === 'rate_limited',
+    });
+    return { ok: false, topic, error };
+  }
+  return { ok: true, topic, ...(typeof result.position === 'string' && { position: result.position }) };
+}
+
+/** How a request is sent. */
+interface Call {
+  id?: string | undefined;
+  /** Whether it is harmless to send it again after anything. */
+  isIdempotent: boolean;
+  signal: AbortSignal | undefined;
+}
+
+/** Sends requests, with their bounds. */
+class Api {
+  readonly #base: string;
+  readonly #timeoutMs: number;
+  readonly #retriesMax: number;
+  readonly #retryDelayMaxMs: number;
+
+  constructor(private readonly options: HttpPublisherOptions) {
+    this.#base = baseOf(options.url);
+    this.#timeoutMs = options.timeoutMs ?? 5000;
+    this.#retriesMax = options.retriesMax ?? 2;
+    this.#retryDelayMaxMs = options.retryDelayMaxMs ?? 2000;
+    checkWhole(this.#timeoutMs, 1, 'timeoutMs', 'ms');
+    checkWhole(this.#retriesMax, 0, 'retriesMax', 'times');
+    checkWhole(this.#retryDelayMaxMs, 0, 'retryDelayMaxMs', 'ms');
+    if (typeof options.apiKey !== 'function' && !options.apiKey) {
+      throw new InvalidArgumentError('apiKey', "is missing: give one of the keys in the node's FANFARE_API_KEYS");
+    }
+  }
+
+  /** Posts JSON. */
+  async post(path: string, body: string, call: Call): Promise<unknown> {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await this.#once(path, body, call);
+      } catch (error) {
+        const delayMs = attempt < this.#retriesMax ? this.#delayMs(error, attempt, call.isIdempotent) : undefined;
+        if (delayMs === undefined) {
+          throw error;
+        }
+        await pause(delayMs, call.signal);
+        if (call.signal?.aborted) {
+          throw aborted(call.signal);
+        }
+      }
+    }
+  }
+
+  async #once(path: string, body: string, { id, signal }: Call): Promise<unknown> {
+    const { apiKey, fetch = globalThis.fetch } = this.options;
+    const key = typeof apiKey === 'function' ? await this.#ask(apiKey) : apiKey;
+    if (typeof key !== 'string' || !/^[!-~]+$/.test(key)) {
+      // `fetch` would refuse it too, and print it.
+      throw new InvalidArgumentError('apiKey', 'must be a text of visible ASCII characters');
+    }
+    const headers: Record<string, string> = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
+    if (id !== undefined) {
+      headers['idempotency-key'] = id;
+    }
+    const ending = new AbortController();
+    const timer = setTimeout(() => ending.abort(), this.#timeoutMs);
+    const end = () => ending.abort();
+    signal?.addEventListener('abort', end, { once: true });
+    try {
+      if (signal?.aborted) {
+        throw aborted(signal);
+      }
+      const response = await fetch(this.#base + path, {
+        method: 'POST',
+        headers,
+        body,
+        redirect: 'manual',
+        signal: ending.signal,
+      });
+      const answer = await readBody(response);
+      if (!response.ok) {
+        throw refusalOf(response, answer);
+      }
+      return answer;
+    } catch (error) {
+      throw this.#failure(error, signal, ending.signal.aborted);
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', end);
+    }
+  }
+
+  #ask(apiKey: () => string | Promise<string>): Promise<string> {
+    const late = () => new FanfareError('timeout', `apiKey gave no key within ${this.#timeoutMs} ms (timeoutMs)`);
+    return within(this.#timeoutMs, Promise.resolve(apiKey()), late);
+  }
+
+  #failure(error: unknown, signal: AbortSignal | undefined, isLate: boolean): FanfareError {
+    if (error instanceof FanfareError) {
+      return error;
+    }
+    if (signal?.aborted) {
+      return aborted(signal);
+    }
+    const options = { cause: error, retryable: true };
+    return isLate
+      ? new FanfareError(
+          'timeout',
+          `no answer within ${this.#timeoutMs} ms (timeoutMs): the event may have been published`,
+          options,
+        )
+      : new FanfareError('unavailable', `the API at ${this.#base} can't be reached: ${wordsOf(error)}`, options);
+  }
+
+  /** How long to wait before the same request may be sent again; undefined when it may not. */
+  #delayMs(error: unknown, attempt: number, isIdempotent: boolean): number | undefined {
+    if (!(error instanceof FanfareError) || !error.retryable) {
+      return undefined;
+    }
+    const { status, retryAfterMs } = error instanceof FanfareHttpError ? error : {};
+    // With these two nothing was published, and the node says when it may be.
+    const isRefused = retryAfterMs !== undefined && (status === 429 || status === 503);
+    if (!isRefused && !isIdempotent) {
+      return undefined;
+    }
+    if (retryAfterMs === undefined) {
+      return backoffMs(attempt, 2 * RETRY_MIN_MS, this.#retryDelayMaxMs);
+    }
+    return retryAfterMs > this.#retryDelayMaxMs
+      ? undefined
+      : retryAfterMs + Math.random() * RETRY_MIN_MS * 2 ** attempt;
+  }
+}
+
+function baseOf(url: string | URL): string {
+  let parsed: URL;
+  try {
+    parsed = new URL(url);
+  } catch (cause) {
+    throw new InvalidArgumentError('url', "must be the address of a node's API: http://127.0.0.1:9090", { cause });
+  }
+  if (!/^https?:$/.test(parsed.protocol) || parsed.username || parsed.password || parsed.search || parsed.hash) {
+    throw new InvalidArgumentError(
+      'url',
+      'must be http:// or https://, a host, and at most a path: http://127.0.0.1:9090',
+    );
+  }
+  return (parsed.origin + parsed.pathname).replace(/\/+$/, '');
+}
+
+/** Percent-encoded, but for the `:` of every topic, so that logs stay legible. */
+function inPath(topic: string): string {
+  return encodeURIComponent(topic).replaceAll('%3A', ':');
+}
+
+function checkHeader(id: string | undefined): void {
+  if (id !== undefined && !/^[!-~]+$/.test(id)) {
+    throw new InvalidArgumentError(
+      'options.id',
+      'travels in a header here, so it must have visible ASCII characters only',
+    );
+  }
+}
+
+function aborted(signal: AbortSignal): FanfareError {
+  return new FanfareError('aborted', 'the call was aborted; if it was under way, the event may have been published', {
+    cause: signal.reason,
+  });
+}
+
+function asFanfareError(error: unknown): FanfareError {
+  if (error instanceof FanfareError) {
+    return error;
+  }
+  throw error;
+}
