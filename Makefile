@@ -15,11 +15,11 @@ run: ## One node for development: no Redis, no configuration
 	$(CARGO) run --locked --bin fanfare -- serve --dev
 
 .PHONY: test
-test: tools format lint deny unit loom fuzz ## Everything, after installing what is missing
+test: tools format lint deny unit clients loom fuzz ## Everything, after installing what is missing
 	@echo "everything passed"
 
 .PHONY: tools
-tools: ## What the tests need beside Rust: redis-server, nginx, cargo-deny, cargo-fuzz
+tools: ## What the tests need beside Rust: redis-server, nginx, Python and Node with their package managers, cargo-deny, cargo-fuzz
 	scripts/install-tools
 
 .PHONY: format
@@ -40,6 +40,12 @@ deny: ## Licences, advisories, sources and duplicates of dependencies
 .PHONY: unit
 unit: ## Unit, property and integration tests, against a real redis-server
 	$(CARGO) test --workspace --locked
+
+.PHONY: clients
+clients: ## The libraries in other languages, against a real node and a real Redis
+	$(CARGO) build --locked --bin fanfare
+	clients/python/check
+	FANFARE_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/debug/fanfare" clients/node/check
 
 .PHONY: loom
 loom: ## The outbox under every interleaving of its threads

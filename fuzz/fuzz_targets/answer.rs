@@ -30,11 +30,11 @@ fn check(payload: &Bytes, answer: &Answer) {
     let start = data.as_ptr().addr().checked_sub(payload.as_ptr().addr()).expect("a part of the payload");
     assert_eq!(payload.slice(start..start + data.len()), *data);
 
-    let frame = reply_frame(Codec::Json, -1, data);
+    let frame = reply_frame(Codec::Json, Some(-1), data);
     let reply: Reply<'_> = serde_json::from_slice(&frame).expect("a frame is JSON");
     assert_eq!((reply.op, reply.id, reply.data.get().as_bytes()), ("reply", -1, &data[..]));
 
-    let frame = reply_frame(Codec::Msgpack, -1, data);
+    let frame = reply_frame(Codec::Msgpack, Some(-1), data);
     let mut rest = &frame[..];
     let value = rmpv::decode::read_value(&mut rest).expect("a frame is MessagePack");
     assert!(rest.is_empty() && value["op"].as_str() == Some("reply") && value["id"].as_i64() == Some(-1));

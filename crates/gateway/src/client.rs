@@ -392,8 +392,8 @@ fn frame_id(command: &ClientFrame) -> Option<i64> {
         | ClientFrame::Unsubscribe { id, .. }
         | ClientFrame::Publish { id, .. }
         | ClientFrame::History { id, .. }
+        | ClientFrame::Request { id, .. }
         | ClientFrame::Unknown { id, .. } => *id,
-        ClientFrame::Request { id, .. } => Some(*id),
         ClientFrame::Auth { .. } | ClientFrame::Ping | ClientFrame::Pong => None,
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fanfare_core::admission::Place;
-use fanfare_protocol::{ClientFrame, Codec, ErrorCode, FrameError, ServerFrame};
+use fanfare_protocol::{ClientFrame, Codec, ErrorCode, FrameError, ServerFrame, reply_frame, request};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -25,6 +25,7 @@ use crate::node::Node;
 use crate::origin::OriginPolicy;
 use crate::problem;
 use crate::refusal::{self, Refusal};
+use crate::requests::Ask;
 use crate::upgrade::{self, Offer};
 use crate::visit::Visit;
 
@@ -32,7 +33,7 @@ use crate::visit::Visit;
 const PREFIX: &str = "/client/v1/";
 
 /// The commands.
-const COMMANDS: &[&str] = &["publish", "history"];
+const COMMANDS: &[&str] = &["publish", "request", "history"];
 
 /// Commands of one node's clients.
 pub struct ClientApi {
@@ -63,7 +64,7 @@ impl ClientApi {
         Self { node: Arc::clone(node), rates: UserRates::new(node.config.frame_rate), body_timeout }
     }
 
-    /// Whether a path is one of these, if there is such a command.
+    /// Whether a path leads here, be there such a command or not.
     pub fn has(path: &str) -> bool {
         path.starts_with(PREFIX)
     }
@@ -110,7 +111,7 @@ impl ClientApi {
         let place = upgrade::let_in(&self.node, origins, request.headers(), address)?;
         let token = upgrade::token(request, &Offer::default()).ok_or(Refusal::NoToken)?;
         let principal = self.node.authenticate(&token).await.map_err(Refusal::from)?;
-        self.rates.check(&principal).map_err(|wait| {
+        self.rates.check(&principal.tenant, &principal.user).map_err(|wait| {
             self.node.metrics.rate_limited();
             Failure::RateLimited { limit: self.node.config.frame_rate.per_minute.get(), wait }
         })?;
@@ -138,6 +139,19 @@ impl ClientApi {
                 let history = History::check(node, principal, &wanted)?;
                 let page = history.read(node).await?;
                 Ok(history.answer(node, page, (None, Codec::Json), node.config.outbox_bytes_max / 2))
+            }
+            ClientFrame::Request { method, data, timeout_ms, traceparent, .. } => {
+                let data = request::data_json(codec, data)
+                    .map_err(|error| Refused::new(ErrorCode::BadFrame, error.to_string()))?;
+                let traceparent = traceparent.as_deref();
+                let ask = Ask { principal, connection: None, method: &method, data, timeout_ms, traceparent };
+                // Should the client go away, hyper drops this, and the request is given up.
+                let answer = match node.requests.ask(&ask) {
+                    Ok(answer) => answer.await,
+                    Err(error) => Err(error),
+                };
+                let data = answer.map_err(|error| Refused::new(error.code, error.message))?;
+                Ok(reply_frame(Codec::Json, None, &data))
             }
             _ => Err(Refused::new(ErrorCode::BadFrame, "this is no command")),
         }

@@ -20,6 +20,7 @@ use fanfare_core::sequence::Told;
 use fanfare_core::topics::{ShardId, Topics};
 use fanfare_core::{Session, SessionId, TopicId};
 use fanfare_protocol::{EnvelopeError, Event, Kept, Position, TopicKey, payload};
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
@@ -165,6 +166,11 @@ impl Hub {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut notices = Vec::new();
         let mut commands = Vec::new();
+        // What the backplane had to say at the start comes before the first client.
+        self.around.inbox.recv_many(&mut notices, NOTICES_A_TURN).now_or_never();
+        for notice in notices.drain(..) {
+            self.notice(notice).await;
+        }
         loop {
             tokio::select! {
                 count = self.around.inbox.recv_many(&mut notices, NOTICES_A_TURN) => {

@@ -92,7 +92,7 @@ fn backend_error(error: Raw<'_>) -> Result<BackendError, AnswerError> {
 }
 
 /// `{"op":"reply","id":…,"data":…}` with the data of an [`Answer`]: a JSON client has the backend's own bytes.
-pub fn reply_frame(codec: Codec, id: i64, data: &[u8]) -> Vec<u8> {
+pub fn reply_frame(codec: Codec, id: Option<i64>, data: &[u8]) -> Vec<u8> {
     let mut frame = ServerFrame::Reply { id }.encode(codec);
     match codec {
         Codec::Json => assemble::add_field(codec, &mut frame, "data", data),
@@ -167,8 +167,8 @@ mod tests {
     fn a_reply_has_the_data_untouched_or_translated() {
         let data = br#"{"b": 1.10,"a":[null]}"#;
         let expected = br#"{"op":"reply","id":-4,"data":{"b": 1.10,"a":[null]}}"#;
-        assert_eq!(reply_frame(Codec::Json, -4, data), expected);
-        let packed = reply_frame(Codec::Msgpack, 4, br#"{"a":[1]}"#);
+        assert_eq!(reply_frame(Codec::Json, Some(-4), data), expected);
+        let packed = reply_frame(Codec::Msgpack, Some(4), br#"{"a":[1]}"#);
         assert_eq!(packed, b"\x83\xa2op\xa5reply\xa2id\x04\xa4data\x81\xa1a\x91\x01");
     }
 }

@@ -60,8 +60,8 @@ pub enum ClientFrame {
     },
     /// `{"op":"request","id","method","data"?,"timeout_ms"?,"traceparent"?}`.
     Request {
-        /// To be returned in the answer, which can't be told from others without it.
-        id: i64,
+        /// To be returned in the answer, which can't be told from others without it: a frame has one.
+        id: Option<i64>,
         /// The method, as it was written.
         method: String,
         /// The value's own bytes in the frame's encoding; none when it is absent or null.
@@ -119,6 +119,9 @@ impl ClientFrame {
     pub fn decode(codec: Codec, message: Bytes) -> Result<ClientFrame, FrameError> {
         let fields = Fields(Raw::parse_map(codec, &message).ok_or(FrameError::Unparseable)?);
         let op = fields.required_text("op").map_err(|_| FrameError::Unparseable)?;
+        if op == "request" && matches!(fields.id(), Ok(None)) {
+            return Err(FrameError::Invalid { id: None, topic: None, message: "`id` is missing".to_owned() });
+        }
         fields.checked_frame(&op, &message)
     }
 
@@ -242,7 +245,7 @@ impl<'a> Fields<'a> {
 
     fn request(&self, message: &Bytes) -> Result<ClientFrame, Wrong> {
         Ok(ClientFrame::Request {
-            id: self.id()?.ok_or("`id` is missing")?,
+            id: self.id()?,
             method: self.required_text("method")?.into_owned(),
             data: self.optional("data")?.map(|data| message.slice_ref(data.bytes())),
             timeout_ms: self.optional("timeout_ms")?.map(|timeout| from_1(timeout, "timeout_ms")).transpose()?,

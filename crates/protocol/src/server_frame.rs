@@ -81,7 +81,8 @@ pub enum ServerFrame<'a> {
     /// A backend has answered. To this is added `data`: see [`crate::reply_frame`].
     Reply {
         /// The request's id.
-        id: i64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<i64>,
     },
     /// A new token is in force.
     Renewed {

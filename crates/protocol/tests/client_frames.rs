@@ -56,7 +56,7 @@ fn a_history_has_a_limit_and_may_have_an_end() {
 #[test]
 fn a_request_has_an_id_and_a_method() {
     let request = |data: Option<&'static str>, timeout_ms, traceparent: Option<&str>| ClientFrame::Request {
-        id: 4,
+        id: Some(4),
         method: "dashboard.refresh".into(),
         data: data.map(|data| Bytes::from_static(data.as_bytes())),
         timeout_ms,

@@ -211,7 +211,7 @@ fn an_answer_of_a_backend_becomes_what_its_client_is_told() {
     let [Ok(data), Err(error)] = &answers[..] else { panic!("one with data and one with an error: {answers:?}") };
     assert_eq!(error.code, Some(ErrorCode::Forbidden));
     let [reply] = examples("reply")[..] else { panic!("one reply") };
-    assert_eq!(reply.as_bytes(), reply_frame(Codec::Json, 9, data));
+    assert_eq!(reply.as_bytes(), reply_frame(Codec::Json, Some(9), data));
 }
 
 #[test]

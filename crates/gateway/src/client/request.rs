@@ -13,7 +13,7 @@ use crate::requests::Ask;
 
 /// A request, as the client wrote it.
 pub(super) struct Asked {
-    pub(super) id: i64,
+    pub(super) id: Option<i64>,
     pub(super) method: String,
     /// In the connection's encoding.
     pub(super) data: Option<Bytes>,
@@ -36,7 +36,7 @@ impl OpenRequests {
 impl Client {
     pub(super) fn request(&mut self, asked: Asked) -> Result<Option<Busy>, Farewell> {
         let id = asked.id;
-        let refuse = |client: &Client, code, message: &str| client.refuse(Some(id), None, code, message);
+        let refuse = |client: &Client, code, message: &str| client.refuse(id, None, code, message);
         let codec = self.session.codec();
         let data = match request::data_json(codec, asked.data) {
             Ok(data) => data,
@@ -62,7 +62,7 @@ impl Client {
                 Ok(data) => reply_frame(codec, id, &data),
                 Err(error) => {
                     let message = &error.message;
-                    ServerFrame::Error { id: Some(id), topic: None, code: error.code, message }.encode(codec)
+                    ServerFrame::Error { id, topic: None, code: error.code, message }.encode(codec)
                 }
             };
             node.metrics.answered(session.send_bytes(frame::message(codec, &told), node.clock.now()));

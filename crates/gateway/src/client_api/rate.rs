@@ -8,9 +8,8 @@ use fanfare_core::rate::FrameRate;
 use fanfare_protocol::Tenant;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::state::keyed::DefaultKeyedStateStore;
+use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
-
-use crate::auth::Principal;
 
 /// Users that are remembered. One is forgotten as soon as it might send a whole burst again, so it takes more users than
 /// that at the same time to fill the table; then commands are refused until some are forgotten.
@@ -26,7 +25,7 @@ pub(super) struct UserRates {
     buckets: RateLimiter<User, DefaultKeyedStateStore<User>, DefaultClock>,
     clock: DefaultClock,
     /// At most one tidying a second, however many ask.
-    tidying: RateLimiter<governor::state::NotKeyed, governor::state::InMemoryState, DefaultClock>,
+    tidying: RateLimiter<NotKeyed, InMemoryState, DefaultClock>,
     users_max: usize,
 }
 
@@ -46,7 +45,7 @@ impl UserRates {
     }
 
     /// Counts one more command of a user; refused, it tells how long to wait.
-    pub(super) fn check(&self, principal: &Principal) -> Result<(), Duration> {
+    pub(super) fn check(&self, tenant: &Tenant, user: &str) -> Result<(), Duration> {
         if self.buckets.len() >= self.users_max {
             if self.tidying.check().is_ok() {
                 self.buckets.retain_recent();
@@ -55,7 +54,49 @@ impl UserRates {
                 return Err(FULL_WAIT);
             }
         }
-        let user = (principal.tenant.clone(), principal.user.clone());
-        self.buckets.check_key(&user).map_err(|early| early.wait_time_from(self.clock.now()))
+        self.buckets.check_key(&(tenant.clone(), user.into())).map_err(|early| early.wait_time_from(self.clock.now()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    fn rates(per_minute: u32, users_max: usize) -> UserRates {
+        let count = |count| NonZeroU32::new(count).unwrap();
+        UserRates::with_users_max(FrameRate { per_minute: count(per_minute), burst: count(2) }, users_max)
+    }
+
+    fn check(rates: &UserRates, tenant: &str, user: &str) -> Result<(), Duration> {
+        rates.check(&Tenant::parse(tenant).unwrap(), user)
+    }
+
+    #[test]
+    fn every_user_of_every_tenant_has_a_burst_of_its_own() {
+        let rates = rates(1, 10);
+        for (tenant, user) in [("acme", "ann"), ("acme", "bob"), ("globex", "ann")] {
+            assert_eq!(check(&rates, tenant, user), Ok(()));
+            assert_eq!(check(&rates, tenant, user), Ok(()));
+            let wait = check(&rates, tenant, user).unwrap_err();
+            assert!(wait > Duration::from_secs(30) && wait <= Duration::from_mins(1), "{wait:?}");
+        }
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_who_may_send_a_burst_again_is_forgotten() {
+        let slow = rates(1, 2);
+        assert_eq!(check(&slow, "acme", "ann"), Ok(()));
+        assert_eq!(check(&slow, "acme", "bob"), Ok(()));
+        assert_eq!(check(&slow, "acme", "cy"), Err(FULL_WAIT));
+        assert_eq!(slow.buckets.len(), 2);
+
+        let quick = rates(60_000_000, 2);
+        for user in 0..3 {
+            assert_eq!(check(&quick, "acme", &user.to_string()), Ok(()));
+            // A frame each microsecond.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(quick.buckets.len(), 1);
     }
 }

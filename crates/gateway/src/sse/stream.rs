@@ -43,7 +43,7 @@ pub(super) struct Stream {
 enum Turn {
     Need(Need),
     Done(Done),
-    /// The chunk before this one was taken.
+    /// The last chunk was taken: there is room for the next one.
     Taken,
     /// The client has gone.
     Gone,

@@ -9,6 +9,7 @@ mod bad_input;
 mod cluster;
 mod ends;
 mod forgeries;
+mod http;
 mod limits;
 mod nodes;
 mod outages;

@@ -79,6 +79,7 @@ async fn a_command_is_a_connection_while_it_lasts() {
     let node = Node::start(&[("FANFARE_CONNECTIONS_MAX", "1")]).await;
     for _ in 0..3 {
         assert_eq!(publish(&node, "acme", "ann").await.status, 200);
+        until("its place is free", async || node.metric("fanfare_connections_unauthenticated").await == 0.0).await;
     }
     let _client = Client::connect(&node, &token("acme", "1")).await;
     let refused = publish(&node, "acme", "ann").await;

@@ -31,7 +31,8 @@ const FORGETFUL: (&str, &str) = ("FANFARE_UNSUBSCRIBE_DELAY_MS", "1");
 async fn follower(node: &Node) -> EventStream {
     let mut stream = Get::sse(node, "topics=channel:orders").bearer(&token("acme", "1")).open().await;
     stream.expect("welcome").await;
-    stream.expect("subscribed").await;
+    // A node that has only just begun may first tell a gap of the client's own topics.
+    stream.skip_to("subscribed").await;
     stream
 }
 
