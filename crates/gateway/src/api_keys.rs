@@ -1,11 +1,12 @@
 //! Who may use the HTTP API: keys with every scope from the settings, keys with narrower ones from a file.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fanfare_protocol::{Patterns, Tenant};
+use fanfare_protocol::{Pattern, Patterns, Tenant};
 use serde::Deserialize;
 
 use crate::config::{ApiKeysConfig, is_bearer, is_name};
@@ -39,6 +40,17 @@ pub enum Verb {
     Disconnect,
     /// Revoke tokens.
     Revoke,
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Verb::Publish => "publish",
+            Verb::Read => "read",
+            Verb::Disconnect => "disconnect",
+            Verb::Revoke => "revoke",
+        })
+    }
 }
 
 #[derive(Debug)]
@@ -83,6 +95,13 @@ impl ApiKeys {
         }
         found.cloned()
     }
+
+    /// Of all keys that there are now.
+    pub fn names(&self) -> HashSet<Arc<str>> {
+        let from_file = self.file.as_ref().map(|file| file.load());
+        let entries = self.fixed.iter().chain(from_file.iter().flat_map(|entries| entries.iter()));
+        entries.map(|entry| Arc::clone(&entry.key.name)).collect()
+    }
 }
 
 impl ApiKey {
@@ -94,6 +113,14 @@ impl ApiKey {
         }
     }
 
+    /// Whether the key allows `verb` in every tenant, whatever it is called.
+    pub fn may_in_every_tenant(&self, verb: Verb) -> bool {
+        match &*self.scope {
+            Scope::Everything => true,
+            Scope::Only { tenants, verbs } => verbs.contains(&verb) && tenants.iter().any(is_every_tenant),
+        }
+    }
+
     /// Whether the key allows `verb` in some tenant: for what belongs to none.
     pub fn may_anywhere(&self, verb: Verb) -> bool {
         match &*self.scope {
@@ -101,6 +128,11 @@ impl ApiKey {
             Scope::Only { verbs, .. } => verbs.contains(&verb),
         }
     }
+}
+
+/// A tenant has one segment.
+fn is_every_tenant(pattern: &Pattern) -> bool {
+    matches!(pattern.as_str(), "*" | "**")
 }
 
 #[derive(Deserialize)]

@@ -1,9 +1,9 @@
-//! What concerns all nodes at once: users that a backend disconnects and tokens that it revokes. An order travels by
-//! Redis to every node, this one included; a revoked token is also remembered there, for who connects later.
+//! What concerns all nodes at once: users that a backend disconnects or counts, and tokens that it revokes. An order
+//! travels by Redis to every node, this one included; a revoked token is also remembered there, for who connects later.
 //!
 //! While Redis is away a revoked token may get in: nobody could tell. It is found out as soon as Redis is back.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +32,12 @@ const ASKED_AT_ONCE: usize = 1_000;
 /// Before the tokens of all clients are asked about again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
+/// How long nodes have to count.
+const COUNTED_WITHIN: Duration = Duration::from_millis(500);
+
+/// Answers to one question that wait to be taken.
+const COUNTS_MAX: usize = 1_000;
+
 const DISCONNECTED: &str = "disconnected by the backend";
 const REVOKED: &str = "the token is revoked";
 
@@ -41,14 +47,40 @@ pub struct Control {
     backplane: Backplane,
     sessions: Arc<Sessions>,
     recent: Mutex<VecDeque<Revoked>>,
+    node: Arc<str>,
+    counts: Mutex<Counts>,
+}
+
+/// Where nodes' answers go, who and how many, by question.
+type Counts = HashMap<Box<str>, mpsc::Sender<(String, u64)>>;
+
+/// An open question. It is closed even when nobody waits for the answer any more.
+struct Asking<'a> {
+    counts: &'a Mutex<Counts>,
+    count: Box<str>,
 }
 
 /// What every node does when it hears it.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 enum Order {
-    Disconnect { tenant: Box<str>, user: Box<str> },
+    Disconnect {
+        tenant: Box<str>,
+        user: Box<str>,
+    },
     Revoke(Revoked),
+    /// How many connections has this user?
+    Count {
+        count: Box<str>,
+        tenant: Box<str>,
+        user: Box<str>,
+    },
+    /// One node's answer to that.
+    Counted {
+        count: Box<str>,
+        node: String,
+        connections: u64,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -61,8 +93,9 @@ struct Revoked {
 
 impl Control {
     /// Nothing is revoked yet.
-    pub fn new(backplane: Backplane, sessions: Arc<Sessions>) -> Arc<Self> {
-        Arc::new(Self { backplane, sessions, recent: Mutex::default() })
+    pub fn new(node: &Arc<str>, backplane: Backplane, sessions: Arc<Sessions>) -> Arc<Self> {
+        let node = Arc::clone(node);
+        Arc::new(Self { backplane, sessions, recent: Mutex::default(), node, counts: Mutex::default() })
     }
 
     /// Disconnects a user's connections on every node.
@@ -82,6 +115,35 @@ impl Control {
         self.backplane.revoke(token_id, tenant, ttl).await?;
         let tenant = tenant.map(|tenant| tenant.as_str().into());
         self.give(&Order::Revoke(Revoked { jti: token_id.into(), tenant })).await
+    }
+
+    /// Asks all nodes how many connections a user has, until these have answered; those that did in time, with how many.
+    ///
+    /// # Errors
+    /// When it is not known that the nodes will hear the question.
+    pub async fn count(
+        &self,
+        tenant: &Tenant,
+        user: &str,
+        mut nodes: HashSet<&str>,
+    ) -> Result<BTreeMap<String, u64>, PublishError> {
+        let (sender, mut answers) = mpsc::channel(COUNTS_MAX);
+        let asking = Asking { counts: &self.counts, count: format!("{:032x}", rand::random::<u128>()).into() };
+        self.counts.lock().insert(asking.count.clone(), sender);
+        let count = asking.count.clone();
+        self.give(&Order::Count { count, tenant: tenant.as_str().into(), user: user.into() }).await?;
+        let mut counted = BTreeMap::new();
+        // Who doesn't answer in time is missing from the result.
+        let _ = tokio::time::timeout(COUNTED_WITHIN, async {
+            while !nodes.is_empty()
+                && let Some((node, connections)) = answers.recv().await
+            {
+                nodes.remove(node.as_str());
+                counted.insert(node, connections);
+            }
+        })
+        .await;
+        Ok(counted)
     }
 
     /// Whether a principal's token is known to be revoked.
@@ -134,7 +196,14 @@ impl Control {
         self.backplane.publish(&TopicKey::control(), Bytes::from(order)).await
     }
 
-    fn hear(&self, payload: &[u8]) {
+    async fn answer(self: Arc<Self>, count: Box<str>, connections: u64) {
+        let answer = Order::Counted { count, node: self.node.to_string(), connections };
+        if let Err(error) = self.give(&answer).await {
+            tracing::debug!(%error, "an answer to another node was not taken");
+        }
+    }
+
+    fn hear(self: &Arc<Self>, payload: &[u8]) {
         match serde_json::from_slice(payload) {
             Ok(Order::Disconnect { tenant, user }) => {
                 let is_theirs = |owner: &Principal| owner.tenant.as_str() == &*tenant && owner.user == user;
@@ -147,6 +216,17 @@ impl Control {
                     recent.pop_front();
                 }
                 recent.push_back(revoked);
+            }
+            Ok(Order::Count { count, tenant, user }) => {
+                let is_theirs = |owner: &Principal| owner.tenant.as_str() == &*tenant && owner.user == user;
+                let connections = self.sessions.owned_by(is_theirs).len() as u64;
+                tokio::spawn(Arc::clone(self).answer(count, connections));
+            }
+            Ok(Order::Counted { count, node, connections }) => {
+                if let Some(asker) = self.counts.lock().get(&count) {
+                    // More answers than there can be nodes are not waited for.
+                    let _ = asker.try_send((node, connections));
+                }
             }
             // A newer node may say what this one doesn't know.
             Err(error) => tracing::debug!(%error, "an order that this node doesn't know"),
@@ -189,6 +269,12 @@ impl Control {
                 }
             }
         }
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.counts.lock().remove(&self.count);
     }
 }
 

@@ -46,6 +46,7 @@ pub mod proxy_protocol;
 pub mod publishing;
 pub mod readiness;
 pub mod refusal;
+mod report;
 pub mod requests;
 pub mod routes;
 pub mod secret;

@@ -157,13 +157,13 @@ impl Node {
         };
         let (hub, task) = Hub::new(hub_config, around);
         critical::spawn("hub", task.run());
-        let control = Control::new(backplane.clone(), Arc::clone(&sessions));
+        let id: Arc<str> = id.into();
+        let control = Control::new(&id, backplane.clone(), Arc::clone(&sessions));
         critical::spawn("control", Arc::clone(&control).run(Arc::clone(&own_channels)));
         let heartbeat = Arc::new(Heartbeat::new(config.ping_ms, clock.now()));
         let watching = Arc::clone(&heartbeat);
         let (watched, time) = (Arc::clone(&sessions), Arc::clone(&clock));
         critical::spawn("heartbeat", async move { watching.run(watched, time).await });
-        let id: Arc<str> = id.into();
         Arc::new(Self {
             requests: Arc::new(requests(&id, &config, (&backplane, &own_channels), &metrics)),
             id,

@@ -15,7 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
 
 use crate::admin::Admin;
-use crate::api::Api;
+use crate::api::{Api, ApiLimits};
 use crate::api_keys::ApiKeys;
 use crate::auth::Verifier;
 use crate::client_api::ClientApi;
@@ -30,7 +30,7 @@ use crate::node::{Node, NodeConfig};
 use crate::readiness::Readiness;
 use crate::routes::Routes;
 use crate::watched_file::WatchedFile;
-use crate::{dead_peer, drain, open_files, summary, tls};
+use crate::{dead_peer, drain, open_files, report, summary, tls};
 
 /// Runs a node until a signal ends it.
 pub async fn run(config: Config) -> anyhow::Result<()> {
@@ -104,7 +104,8 @@ fn serve_inside(
         readiness: Readiness::watch(Arc::clone(node)),
         exporter: Arc::new(Exporter::new(node, metrics.tenants_max, metrics.types_max)?),
     });
-    let api_routes = Arc::new(Api { node: Arc::clone(node), keys, body_timeout: header_timeout });
+    let api_routes = Arc::new(Api::new(Arc::clone(node), keys, api_limits(config)));
+    tokio::spawn(report::run(Arc::clone(node)));
     let admin_listen = admin.local_addr()?;
     tracing::info!(listen = %admin_listen, "serving operators");
     let mut admin_port = HttpPort { admin: Some(admin_routes), api: None };
@@ -226,6 +227,18 @@ fn node_config(config: &Config, connections_max: usize) -> NodeConfig {
         rules: Arc::clone(&config.rules),
         requests: config.requests,
         shards: config.workers,
+    }
+}
+
+fn api_limits(config: &Config) -> ApiLimits {
+    let limits = &config.limits;
+    let at_least_1 = |count| NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
+    let burst = at_least_1(limits.api_requests_burst);
+    ApiLimits {
+        body_timeout: limits.header_timeout,
+        body_bytes_max: limits.api_body_bytes_max,
+        batch_events_max: limits.api_batch_events_max as usize,
+        rate: limits.api_requests_per_minute.map(|count| FrameRate { per_minute: at_least_1(count), burst }),
     }
 }
 

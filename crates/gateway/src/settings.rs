@@ -241,6 +241,18 @@ pub struct Settings {
     /// Largest event, as its publisher wrote it
     #[arg(long, default_value = "65536", value_name = "BYTES", help_heading = "Limits")]
     pub event_bytes_max: u64,
+    /// Largest body of a request to the HTTP API
+    #[arg(long, default_value = "1048576", value_name = "BYTES", help_heading = "Limits")]
+    pub api_body_bytes_max: u64,
+    /// Events in one request to the HTTP API
+    #[arg(long, default_value = "1000", value_name = "N", help_heading = "Limits")]
+    pub api_batch_events_max: u64,
+    /// Requests of one API key in a minute, refilled steadily; 0 is no limit
+    #[arg(long, default_value = "60000", value_name = "N", help_heading = "Limits")]
+    pub api_requests_per_minute: u64,
+    /// Requests of one API key at once
+    #[arg(long, default_value = "2000", value_name = "N", help_heading = "Limits")]
+    pub api_requests_burst: u64,
     /// Longest wait for the auth frame of a new connection
     #[arg(long, default_value = "5000", value_name = "MS", help_heading = "Limits")]
     pub auth_timeout_ms: u64,

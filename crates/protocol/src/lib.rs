@@ -74,7 +74,7 @@ pub use kept::Kept;
 pub use pattern::{Pattern, PatternError, Patterns};
 pub use payload::Payload;
 pub use position::{Position, PositionError};
-pub use posted::{ItemError, NoEvents, Posted, PostedItem};
+pub use posted::{ItemError, Posted, PostedError, PostedItem};
 pub use request::{DataError, Method, MethodError, RequestId};
 pub use server_frame::{GapReason, Limits, Lost, PROTOCOL_VERSION, ServerFrame, TopicState};
 pub use topic::{ChannelKind, Tenant, TenantError, Topic, TopicError, TopicKey, TopicKind};

@@ -41,23 +41,29 @@ pub struct ItemError {
     pub message: String,
 }
 
-/// `{"events":[…]}` was expected.
+/// Why a body is no list of events that is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the body must be {{\"events\":[…]}} with one item at least")]
-pub struct NoEvents;
+pub enum PostedError {
+    /// `{"events":[…]}` was expected.
+    #[error("the body must be {{\"events\":[…]}} with one item at least")]
+    NoEvents,
+    /// There are more than are taken at once.
+    #[error("the body has {0} events")]
+    TooMany(usize),
+}
 
 impl Posted {
     /// Takes a body. One with a `type` is an envelope, whatever else it has.
     ///
     /// # Errors
-    /// When `events` stands where no envelope is, and is no list with one item at least.
-    pub fn read(codec: Codec, body: Bytes) -> Result<Posted, NoEvents> {
+    /// When `events` stands where no envelope is, and is no list of 1 to `events_max` items.
+    pub fn read(codec: Codec, body: Bytes, events_max: usize) -> Result<Posted, PostedError> {
         let entries = Raw::parse_map(codec, &body).unwrap_or_default();
         let has = |name: &str| entries.iter().any(|(field, _)| field == name);
         if has("type") || !has("events") {
             return Ok(Posted::One(body));
         }
-        let items = events(&entries)?;
+        let items = events(entries, events_max)?;
         Ok(Posted::Many(items.into_iter().map(|item| body.slice_ref(item.bytes())).collect()))
     }
 }
@@ -66,10 +72,14 @@ impl PostedItem {
     /// Takes a body with items of many topics.
     ///
     /// # Errors
-    /// When it has no list with one item at least.
-    pub fn read_all(codec: Codec, body: &Bytes) -> Result<Vec<Result<PostedItem, ItemError>>, NoEvents> {
-        let entries = Raw::parse_map(codec, body).ok_or(NoEvents)?;
-        Ok(events(&entries)?.into_iter().map(|item| PostedItem::read(item, body)).collect())
+    /// When it has no list of 1 to `events_max` items.
+    pub fn read_all(
+        codec: Codec,
+        body: &Bytes,
+        events_max: usize,
+    ) -> Result<Vec<Result<PostedItem, ItemError>>, PostedError> {
+        let entries = Raw::parse_map(codec, body).ok_or(PostedError::NoEvents)?;
+        Ok(events(entries, events_max)?.into_iter().map(|item| PostedItem::read(item, body)).collect())
     }
 
     fn read(item: Raw<'_>, body: &Bytes) -> Result<PostedItem, ItemError> {
@@ -88,9 +98,11 @@ impl PostedItem {
     }
 }
 
-fn events<'a>(entries: &Entries<'a>) -> Result<Vec<Raw<'a>>, NoEvents> {
-    let (_, events) = entries.iter().find(|(field, _)| field == "events").ok_or(NoEvents)?;
-    events.items().filter(|items| !items.is_empty()).ok_or(NoEvents)
+fn events(entries: Entries<'_>, events_max: usize) -> Result<Vec<Raw<'_>>, PostedError> {
+    // Lists that stand twice are none.
+    let events = Fields(entries).optional("events").ok().flatten();
+    let items = events.and_then(Raw::items).filter(|items| !items.is_empty()).ok_or(PostedError::NoEvents)?;
+    if items.len() > events_max { Err(PostedError::TooMany(items.len())) } else { Ok(items) }
 }
 
 #[cfg(test)]
@@ -116,18 +128,22 @@ mod tests {
     fn an_envelope_is_one_and_a_list_of_them_many() {
         for envelope in [json!({"type": "t"}), json!({"type": "t", "events": [1]}), json!({"data": 1}), json!([1])] {
             for (codec, body) in both(&envelope) {
-                assert_eq!(Posted::read(codec, body.clone()), Ok(Posted::One(body)));
+                assert_eq!(Posted::read(codec, body.clone(), 9), Ok(Posted::One(body)));
             }
         }
         for (codec, body) in both(&json!({"events": [{"type": "a"}, 7]})) {
             let expected = vec![encoded(codec, &json!({"type": "a"})), encoded(codec, &json!(7))];
-            assert_eq!(Posted::read(codec, body), Ok(Posted::Many(expected)));
+            assert_eq!(Posted::read(codec, body.clone(), 2), Ok(Posted::Many(expected)));
+            assert_eq!(Posted::read(codec, body.clone(), 1), Err(PostedError::TooMany(2)));
+            assert_eq!(PostedItem::read_all(codec, &body, 1), Err(PostedError::TooMany(2)));
         }
         for nothing in [json!({"events": []}), json!({"events": {}}), json!({"events": null})] {
             for (codec, body) in both(&nothing) {
-                assert_eq!(Posted::read(codec, body), Err(NoEvents), "{nothing}");
+                assert_eq!(Posted::read(codec, body, 9), Err(PostedError::NoEvents), "{nothing}");
             }
         }
+        let twice = Bytes::from_static(br#"{"events":[1],"events":[2]}"#);
+        assert_eq!(Posted::read(Codec::Json, twice, 9), Err(PostedError::NoEvents));
     }
 
     #[test]
@@ -141,7 +157,7 @@ mod tests {
             "nothing",
         ]});
         for (codec, body) in both(&body) {
-            let items = PostedItem::read_all(codec, &body).unwrap();
+            let items = PostedItem::read_all(codec, &body, 9).unwrap();
             let expected = PostedItem {
                 topic: "tenant".to_owned(),
                 event: encoded(codec, &json!({"type": "a"})),
@@ -159,7 +175,7 @@ mod tests {
             assert_eq!(errors[3].1, "an item must be {\"topic\",\"event\"}");
         }
         for (codec, body) in both(&json!({"type": "a"})) {
-            assert_eq!(PostedItem::read_all(codec, &body), Err(NoEvents));
+            assert_eq!(PostedItem::read_all(codec, &body, 9), Err(PostedError::NoEvents));
         }
     }
 }

@@ -18,6 +18,10 @@ const READS_MAX: usize = 256;
 /// Nodes that are reported of at most; a cluster has fewer.
 const NODES_MAX: usize = 1_000;
 
+/// A node stays on the list for so long after its last report, which lives shorter: the clocks of nodes differ, and nobody
+/// is believed to live for being on the list.
+const LISTED_FOR: Duration = Duration::from_mins(5);
+
 impl Node {
     pub(crate) async fn revoke(&self, token_id: &str, tenant: &str, ttl: Duration) -> Result<(), PublishError> {
         self.put(&self.config.prefix.revoked(token_id), tenant.as_bytes(), ttl).await
@@ -36,9 +40,10 @@ impl Node {
         let nodes = prefix.nodes();
         let now = unix_ms();
         self.ask::<()>(&nodes, cmd("ZADD").arg(&nodes).arg(now).arg(node_id)).await?;
-        let forgotten = now.saturating_sub(millis(ttl));
+        let listed_for = millis(LISTED_FOR.max(ttl));
+        let forgotten = now.saturating_sub(listed_for);
         self.ask::<()>(&nodes, cmd("ZREMRANGEBYSCORE").arg(&nodes).arg("-inf").arg(forgotten)).await?;
-        self.ask::<()>(&nodes, cmd("PEXPIRE").arg(&nodes).arg(millis(ttl))).await
+        self.ask::<()>(&nodes, cmd("PEXPIRE").arg(&nodes).arg(listed_for)).await
     }
 
     pub(crate) async fn reports(&self) -> Result<Vec<NodeReport>, PublishError> {

@@ -5,6 +5,7 @@
 mod durable;
 mod in_memory;
 mod live;
+mod shared;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -108,6 +109,15 @@ stories! {
         an_id_is_published_once,
         what_cant_be_kept_is_refused_with_the_fix,
         a_topic_keeps_its_newest_events;
+    shared:
+        channels_of_the_nodes_own_carry_messages_and_meet_no_topic,
+        every_node_hears_what_concerns_all,
+        a_channel_that_is_not_wanted_any_more_is_silent,
+        a_revoked_token_is_known_to_every_node,
+        any_text_is_the_id_of_a_token_and_no_other,
+        many_tokens_are_asked_about_at_once_and_answered_in_order,
+        a_revoked_token_is_forgotten_in_time,
+        what_a_node_reports_is_read_by_all_until_it_is_silent;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fanfare_backplane::{Backplane, Keep, PublishError, Read, ReadError};
-use fanfare_protocol::Position;
+use fanfare_protocol::{Position, Tenant, TopicKey};
 
 use crate::support::node::{Node, Told, config, message, topic};
 use crate::support::redis_server::RedisProcess;
@@ -38,6 +38,17 @@ async fn a_node_with_the_documented_rights_can_do_everything() {
     published(&node, &orders()).await;
     assert_eq!(read(&node, Some(begun.position)).await.unwrap().events.len(), 2);
     assert_eq!(node.backplane.history(&orders(), None, LIMITS).await.unwrap().events.len(), 2);
+    node.backplane.revoke("t-1", None, keep.ttl).await.unwrap();
+    let acme = Tenant::parse("acme").unwrap();
+    assert_eq!(node.backplane.revoked(&[("t-1", &acme), ("t-2", &acme)]).await, Ok(vec![true, false]));
+    node.backplane.report("node-1", Bytes::from_static(b"{}"), keep.ttl).await.unwrap();
+    assert_eq!(node.backplane.reports().await.unwrap().len(), 1);
+    let own = [TopicKey::control(), TopicKey::replies(&acme, "node-1"), orders().presence()];
+    node.want(&own).await;
+    for channel in &own {
+        node.publish(channel, "heard").await;
+        assert_eq!(node.next_but_confirmed().await, message(channel, "heard"));
+    }
     for refused in server.command(&["ACL", "LOG"]).lines() {
         assert!(!refused.contains("command"), "{}", server.command(&["ACL", "LOG"]));
     }

@@ -33,6 +33,14 @@ pub struct Limits {
     pub message_bytes_max: usize,
     /// Largest event, as its publisher wrote it.
     pub event_bytes_max: usize,
+    /// Largest body of a request to the HTTP API.
+    pub api_body_bytes_max: usize,
+    /// Events in one request to the HTTP API.
+    pub api_batch_events_max: u32,
+    /// Requests of one API key in a minute.
+    pub api_requests_per_minute: Option<u32>,
+    /// Requests of one API key at once.
+    pub api_requests_burst: u32,
     /// Longest wait for the `auth` frame.
     pub auth_timeout: Duration,
     /// Longest wait for the headers of a request.
@@ -75,6 +83,10 @@ pub(super) fn check(settings: &Settings, check: &mut Checker) -> Limits {
         publishes_burst: check.count("publishes_burst", settings.publishes_burst, 1..=60_000_000),
         message_bytes_max: check.bytes("message_bytes_max", settings.message_bytes_max, MESSAGE_BYTES),
         event_bytes_max: check.bytes("event_bytes_max", settings.event_bytes_max, MESSAGE_BYTES),
+        api_body_bytes_max: check.bytes("api_body_bytes_max", settings.api_body_bytes_max, 1024..=64 << 20),
+        api_batch_events_max: check.count("api_batch_events_max", settings.api_batch_events_max, 1..=100_000),
+        api_requests_per_minute: check.limit("api_requests_per_minute", settings.api_requests_per_minute),
+        api_requests_burst: check.count("api_requests_burst", settings.api_requests_burst, 1..=60_000_000),
         auth_timeout: check.ms("auth_timeout_ms", settings.auth_timeout_ms, 10..=600_000),
         header_timeout: check.ms("header_timeout_ms", settings.header_timeout_ms, 10..=600_000),
         close_timeout: check.ms("close_timeout_ms", settings.close_timeout_ms, 10..=600_000),

@@ -1,0 +1,69 @@
+//! What a node tells the others of itself every few seconds: figures, and nothing about a user.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::MissedTickBehavior;
+
+use crate::node::Node;
+
+/// How often it is told.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// A node that hasn't reported for so long is forgotten.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(10);
+
+/// Tenants in a report, those with the most connections: about 40 KB.
+const TENANTS_MAX: usize = 1_000;
+
+/// One node, as it says itself. Newer nodes may say more.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Report {
+    /// Its id.
+    pub(crate) node: String,
+    /// Of the program.
+    pub(crate) version: String,
+    /// Since its start.
+    pub(crate) uptime_s: u64,
+    /// Open client connections, those without a token included.
+    pub(crate) connections: u64,
+    /// Of those with a token, by tenant.
+    pub(crate) tenants: BTreeMap<String, u64>,
+    /// Tenants that have connections and no room in the report.
+    #[serde(default)]
+    pub(crate) tenants_left_out: u64,
+}
+
+impl Report {
+    /// How the node is now.
+    pub(crate) fn of(node: &Node) -> Report {
+        let mut counts = Vec::new();
+        node.admission.by_tenant(|tenant, count| counts.push((tenant.as_str().to_owned(), count as u64)));
+        counts.sort_by(|(one, one_count), (other, other_count)| other_count.cmp(one_count).then(one.cmp(other)));
+        let left_out = counts.len().saturating_sub(TENANTS_MAX);
+        counts.truncate(TENANTS_MAX);
+        Report {
+            node: node.id.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_s: node.clock.now().0 / 1_000,
+            connections: node.sessions.len() as u64,
+            tenants: counts.into_iter().collect(),
+            tenants_left_out: left_out as u64,
+        }
+    }
+}
+
+/// Reports until the task is dropped. That a report is lost harms nobody: the next one is near.
+pub(crate) async fn run(node: Arc<Node>) {
+    let mut ticks = tokio::time::interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let report = serde_json::to_vec(&Report::of(&node)).expect("a report is plain data");
+        if let Err(error) = node.backplane.report(&node.id, report.into(), FORGOTTEN_AFTER).await {
+            tracing::debug!(%error, "this node's report was not taken");
+        }
+    }
+}
