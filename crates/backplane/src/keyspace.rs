@@ -87,6 +87,11 @@ impl Prefix {
         [&self.0, tenant.as_str(), ":requests"].concat()
     }
 
+    /// The key that has what is known of the users who are there. Their presence has the name of its channel.
+    pub(crate) fn info(&self, topic: &TopicKey) -> String {
+        ["{", &self.0, topic.as_str(), "}:info"].concat()
+    }
+
     /// The channel of a node's probes. No tenant is called `node`.
     pub(crate) fn probe_channel(&self, node_id: &str) -> String {
         format!("{}node:{node_id}:probe", self.0)
@@ -132,6 +137,7 @@ mod tests {
         assert_eq!(Prefix::default().channel(&topic), "fanfare:acme:channel:orders");
         assert_eq!(Prefix::default().head(&topic), "{fanfare:acme:channel:orders}:head");
         assert_eq!(Prefix::default().id(&topic, "a:{1}"), "{fanfare:acme:channel:orders}:id:a:{1}");
+        assert_eq!(Prefix::default().info(&topic), "{fanfare:acme:channel:orders}:info");
         assert_eq!(Prefix::parse("prod:ff").unwrap().channel(&topic), "prod:ff:acme:channel:orders");
         assert_eq!(Prefix::default().probe_channel("a-1"), "fanfare:node:a-1:probe");
         assert_eq!(Prefix::default().revoked("t-1"), "fanfare:revoked:t-1");

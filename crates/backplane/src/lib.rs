@@ -13,6 +13,7 @@
 //! | `delivery` | [`Delivery`]: how far it lags behind |
 //! | `state` | [`State`]: does the backplane work now? |
 //! | `records` | what nodes share beside events: revoked tokens, [`NodeReport`] |
+//! | `presence` | who is there: [`PresenceUsers`], [`PresencePage`] |
 //! | `keyspace` | [`Prefix`] and the names of Redis channels |
 //! | `memory` | the backplane inside one process |
 //! | `redis` | the backplane over a Redis server |
@@ -24,6 +25,7 @@ mod inbox;
 mod keyspace;
 mod memory;
 mod notice;
+mod presence;
 mod records;
 mod redis;
 mod request;
@@ -38,6 +40,10 @@ pub use history::{
 pub use inbox::{INBOX_BYTES_MAX, Inbox, InboxLimits};
 pub use keyspace::{PREFIX_BYTES_MAX, Prefix, PrefixError};
 pub use notice::Notice;
+pub use presence::{
+    PRESENCE_USERS_MAX, PresenceCursor, PresenceCursorError, PresenceLimits, PresencePage, PresenceUser, PresenceUsers,
+    Refreshed, Voucher,
+};
 pub use records::NodeReport;
 pub use redis::{
     ClientCertificate, FunctionLibrary, FunctionLibraryError, RedisConfig, RedisFunctions, RedisScripting, RedisServer,

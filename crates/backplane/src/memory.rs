@@ -5,6 +5,7 @@
 //! the payload has room, so nothing is lost.
 
 mod history;
+mod presence;
 mod records;
 
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use self::history::{Full, Histories};
+use self::presence::Presences;
 use self::records::Records;
 use crate::backplane::PublishError;
 use crate::history::{Keep, Page, Read, ReadError, ReadLimits, Tail};
@@ -55,6 +57,8 @@ struct Hub {
     /// Taken while `topics` is held, never the other way round.
     histories: Mutex<Histories>,
     records: Mutex<Records>,
+    /// Taken while `topics` is held, never the other way round.
+    presences: Mutex<Presences>,
 }
 
 #[derive(Debug)]
@@ -75,8 +79,14 @@ impl Node {
     /// A node on a hub of its own.
     pub(crate) fn first(limits: InboxLimits) -> (Node, Inbox) {
         let histories = Mutex::new(Histories::new(HISTORY_BYTES_MAX));
-        let hub =
-            Hub { limits, next_id: AtomicU64::new(0), topics: Mutex::default(), histories, records: Mutex::default() };
+        let hub = Hub {
+            limits,
+            next_id: AtomicU64::new(0),
+            topics: Mutex::default(),
+            histories,
+            records: Mutex::default(),
+            presences: Mutex::default(),
+        };
         Node::join(Arc::new(hub))
     }
 

@@ -22,6 +22,7 @@
 //! | `histories` | durable events as that takes and answers them |
 //! | `reader` | the pool that reads histories |
 //! | `records` | revoked tokens and nodes' reports |
+//! | `presence` | who is there |
 //! | `requests` | clients' requests to backends |
 //! | `eviction` | does the server throw histories away? |
 //! | `line` | a socket under watch: back-pressure, signs of life, why it broke |
@@ -40,6 +41,7 @@ mod functions;
 mod histories;
 mod library;
 mod line;
+mod presence;
 mod probe;
 mod publisher;
 mod reader;

@@ -1,11 +1,11 @@
-//! What one topic's subscribers are told together, events and gaps between them, framed at most once per codec and shared
-//! by every recipient.
+//! What one topic's subscribers are told together, events and gaps between them, or who comes and goes; framed at most once
+//! per codec and shared by every recipient.
 
 use std::ops::Range;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use fanfare_protocol::{Codec, Event, ServerFrame, TopicKey, event_frame_json, event_frame_msgpack};
+use fanfare_protocol::{Change, Codec, Event, ServerFrame, TopicKey, event_frame_json, event_frame_msgpack};
 
 use crate::frame;
 use crate::sequence::{Gap, Told};
@@ -28,17 +28,41 @@ pub struct Batch {
     topic: TopicId,
     name: TopicKey,
     members: Vec<Member>,
+    events: usize,
     gaps: usize,
     has_exceptions: bool,
     json: OnceLock<Block>,
     msgpack: OnceLock<Block>,
 }
 
-/// What is told, and the one session of this node that the publisher left out.
+/// What is told, and whom not.
 #[derive(Debug)]
 struct Member {
-    told: Told<Event>,
-    except: Option<SessionId>,
+    said: Said,
+    except: Except,
+}
+
+/// What one frame tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// An event, or that some may be missing.
+    Told(Told<Event>),
+    /// A user comes or goes.
+    Change(Change),
+    /// How many users there are.
+    Count(u64),
+}
+
+/// The sessions of this node that are left out.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Except {
+    /// None.
+    #[default]
+    Nobody,
+    /// The publisher's.
+    One(SessionId),
+    /// All of one user.
+    Many(Box<[SessionId]>),
 }
 
 /// Wire bytes of a whole batch in one codec; `ends[i]` is where frame `i` ends.
@@ -49,16 +73,18 @@ struct Block {
 }
 
 impl Batch {
-    /// A batch; the second of each pair is the session of this node to leave out.
-    pub fn new<T: Into<Told<Event>>>(
+    /// A batch; the second of each pair says who is left out.
+    pub fn new<T: Into<Said>, X: Into<Except>>(
         topic: TopicId,
         name: TopicKey,
-        told: impl IntoIterator<Item = (T, Option<SessionId>)>,
+        told: impl IntoIterator<Item = (T, X)>,
     ) -> Self {
-        let members: Vec<_> = told.into_iter().map(|(told, except)| Member { told: told.into(), except }).collect();
-        let has_exceptions = members.iter().any(|member| member.except.is_some());
-        let gaps = members.iter().filter(|member| matches!(member.told, Told::Gap(_))).count();
-        Self { topic, name, members, gaps, has_exceptions, json: OnceLock::new(), msgpack: OnceLock::new() }
+        let member = |(said, except): (T, X)| Member { said: said.into(), except: except.into() };
+        let members: Vec<_> = told.into_iter().map(member).collect();
+        let has_exceptions = members.iter().any(|member| member.except != Except::Nobody);
+        let events = members.iter().filter(|member| matches!(member.said, Said::Told(Told::Event(_)))).count();
+        let gaps = members.iter().filter(|member| matches!(member.said, Said::Told(Told::Gap(_)))).count();
+        Self { topic, name, members, events, gaps, has_exceptions, json: OnceLock::new(), msgpack: OnceLock::new() }
     }
 
     /// The topic of all its events.
@@ -81,6 +107,11 @@ impl Batch {
         self.members.is_empty()
     }
 
+    /// How many of its frames are events.
+    pub fn events(&self) -> usize {
+        self.events
+    }
+
     /// How many of its frames tell a gap.
     pub fn gaps(&self) -> usize {
         self.gaps
@@ -93,9 +124,12 @@ impl Batch {
 
     /// The conflation key of frame `index`.
     pub fn key(&self, index: usize) -> Option<&str> {
-        match &self.members[index].told {
-            Told::Event(event) => event.key.as_deref(),
-            Told::Gap(_) => None,
+        match &self.members[index].said {
+            Said::Told(Told::Event(event)) => event.key.as_deref(),
+            Said::Told(Told::Gap(_)) => None,
+            // What is newer of a user counts, and of the number.
+            Said::Change(change) => Some(&change.user),
+            Said::Count(_) => Some(""),
         }
     }
 
@@ -117,7 +151,7 @@ impl Batch {
     /// The runs of frames meant for `session`: all of them, but for those it was left out of.
     pub fn runs_for(&self, session: SessionId) -> impl Iterator<Item = Range<usize>> + '_ {
         let len = self.members.len();
-        let left_out = move |index: usize| self.has_exceptions && self.members[index].except == Some(session);
+        let left_out = move |index: usize| self.has_exceptions && self.members[index].except.has(session);
         let mut next = 0;
         std::iter::from_fn(move || {
             let start = (next..len).find(|&index| !left_out(index))?;
@@ -135,19 +169,28 @@ impl Batch {
     }
 
     fn encode(&self, codec: Codec) -> Block {
-        let bytes = |member: &Member| match &member.told {
-            Told::Event(event) => event.envelope.len() + 128,
-            Told::Gap(_) => 256,
+        let bytes = |member: &Member| match &member.said {
+            Said::Told(Told::Event(event)) => event.envelope.len() + 128,
+            _ => 256,
         };
         let mut bytes = Vec::with_capacity(self.members.iter().map(bytes).sum());
         let mut payload = Vec::new();
         let mut ends = Vec::with_capacity(self.members.len());
         for member in &self.members {
             payload.clear();
-            match (&member.told, codec) {
-                (Told::Event(event), Codec::Json) => event_frame_json(&mut payload, self.name.topic(), event),
-                (Told::Event(event), Codec::Msgpack) => event_frame_msgpack(&mut payload, self.name.topic(), event),
-                (Told::Gap(gap), _) => payload = gap.frame(&self.name).encode(codec),
+            match (&member.said, codec) {
+                (Said::Told(Told::Event(event)), Codec::Json) => {
+                    event_frame_json(&mut payload, self.name.topic(), event);
+                }
+                (Said::Told(Told::Event(event)), Codec::Msgpack) => {
+                    event_frame_msgpack(&mut payload, self.name.topic(), event);
+                }
+                (Said::Told(Told::Gap(gap)), _) => payload = gap.frame(&self.name).encode(codec),
+                (Said::Change(change), _) => payload = change.frame(self.name.topic(), codec),
+                (&Said::Count(count), _) => {
+                    let topic = self.name.topic();
+                    payload = ServerFrame::Presence { id: None, topic, count, cursor: None }.encode(codec);
+                }
             }
             frame::put_message(&mut bytes, codec, &payload);
             ends.push(bytes.len());
@@ -156,9 +199,41 @@ impl Batch {
     }
 }
 
-impl From<Event> for Told<Event> {
+impl From<Event> for Said {
     fn from(event: Event) -> Self {
-        Told::Event(event)
+        Said::Told(Told::Event(event))
+    }
+}
+
+impl From<Told<Event>> for Said {
+    fn from(told: Told<Event>) -> Self {
+        Said::Told(told)
+    }
+}
+
+impl Except {
+    fn has(&self, session: SessionId) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::One(one) => *one == session,
+            Self::Many(many) => many.contains(&session),
+        }
+    }
+}
+
+impl From<Option<SessionId>> for Except {
+    fn from(session: Option<SessionId>) -> Self {
+        session.map_or(Self::Nobody, Self::One)
+    }
+}
+
+impl From<Vec<SessionId>> for Except {
+    fn from(sessions: Vec<SessionId>) -> Self {
+        match sessions[..] {
+            [] => Self::Nobody,
+            [one] => Self::One(one),
+            _ => Self::Many(sessions.into()),
+        }
     }
 }
 
@@ -237,6 +312,27 @@ mod tests {
         assert_eq!((batch.len(), batch.gaps(), batch.key(1)), (3, 1, None));
         let told = br#"{"op":"gap","topic":"channel:x","lost":"all","reason":"expired"}"#;
         assert_eq!(batch.bytes(Codec::Json, 1..2), frame::message(Codec::Json, told));
+    }
+
+    #[test]
+    fn who_comes_and_goes_is_told_to_all_but_the_user_s_own_sessions() {
+        let change = Change { is_joined: true, user: "ana".into(), info: None, count: 3 };
+        let said = [
+            (Said::Change(change), Except::from(vec![SessionId(1), SessionId(2)])),
+            (Said::Count(600), Except::Nobody),
+        ];
+        let batch = Batch::new(TopicId(0), TopicKey::parse("acme:channel:x").unwrap().presence(), said);
+        assert_eq!((batch.len(), batch.events(), batch.gaps()), (2, 0, 0));
+        assert_eq!((batch.key(0), batch.key(1)), (Some("ana"), Some("")));
+        for (session, expected) in [(1, &[1][..]), (2, &[1]), (3, &[0, 1])] {
+            assert_eq!(delivered(&batch, session), expected);
+        }
+        let told = [
+            &br#"{"op":"joined","topic":"channel:x","user":"ana"}"#[..],
+            br#"{"op":"presence","topic":"channel:x","count":600}"#,
+        ];
+        let told = told.map(|told| frame::message(Codec::Json, told).to_vec()).concat();
+        assert_eq!(batch.bytes(Codec::Json, 0..2), told);
     }
 
     #[test]

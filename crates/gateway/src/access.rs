@@ -155,6 +155,7 @@ mod tests {
             subscribe: vec![topic("channel:given")],
             expires_at_ms: 0,
             token_id: None,
+            info: None,
         }
     }
 

@@ -4,6 +4,7 @@
 mod control;
 mod history;
 mod openapi;
+mod presence;
 mod publish;
 mod refusal;
 mod route;
@@ -93,6 +94,7 @@ impl Api {
             Route::TopicEvents { tenant, topic } => self.topic_events(call, tenant, topic).await,
             Route::TenantEvents { tenant } => self.tenant_events(call, tenant).await,
             Route::History { tenant, topic } => self.history(&call, tenant, topic).await,
+            Route::Presence { tenant, topic } => self.presence(&call, tenant, topic).await,
             Route::Disconnect { tenant, user } => self.disconnect(&call, tenant, user).await,
             Route::Revoke => self.revoke(call).await,
             Route::Stats => self.stats(&call).await,

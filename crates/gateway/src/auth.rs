@@ -4,6 +4,7 @@
 
 mod claims;
 mod error;
+mod info;
 mod jwk_set;
 mod jwks;
 mod keys;

@@ -1,6 +1,7 @@
 //! A gateway client: what its frames do. Before a token is accepted only `auth` and `ping` do anything.
 
 pub(crate) mod history;
+pub(crate) mod presence;
 pub(crate) mod publish;
 mod refused;
 mod request;
@@ -16,7 +17,7 @@ use fanfare_core::rate::{FrameLimiter, RateLimiter, Verdict};
 use fanfare_core::time::spread_ms;
 use fanfare_core::{Farewell, Session, TopicId, frame};
 use fanfare_protocol::{
-    ClientFrame, CloseCode, Codec, ErrorCode, FrameError, Limits, Position, ServerFrame, Topic, TopicKey,
+    ChannelKind, ClientFrame, CloseCode, Codec, ErrorCode, FrameError, Limits, Position, ServerFrame, Topic, TopicKey,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -47,6 +48,8 @@ pub struct Client {
     standing: Standing,
     subscriptions: HashMap<TopicKey, TopicId>,
     requests: OpenRequests,
+    /// The presence channels of those where the client is told who comes and goes.
+    presences: HashMap<TopicKey, TopicId>,
     _place: Place,
 }
 
@@ -110,6 +113,7 @@ impl Client {
             standing: Standing::Unknown { _place: None },
             subscriptions: HashMap::new(),
             requests: OpenRequests::default(),
+            presences: HashMap::new(),
             _place: place,
         }
     }
@@ -120,17 +124,29 @@ impl Client {
         if let Some(busy) = busy
             && let Done::Joined(topics) = busy.await
         {
-            self.subscriptions.extend(topics);
+            self.joined(topics);
         }
-        let topics = self.subscriptions.drain().map(|(_, id)| id).collect();
+        let topics = self.subscriptions.drain().chain(self.presences.drain()).map(|(_, id)| id).collect();
         self.end(topics, Bytes::new()).await;
     }
 
     /// Who it is, for the log.
     pub fn principal(&self) -> Option<&Principal> {
+        self.owner().map(Arc::as_ref)
+    }
+
+    fn owner(&self) -> Option<&Arc<Principal>> {
         match &self.standing {
             Standing::Known { principal, .. } => Some(principal),
             Standing::Unknown { .. } => None,
+        }
+    }
+
+    fn joined(&mut self, topics: Vec<(TopicKey, TopicId)>) {
+        for (key, id) in topics {
+            let is_presence = matches!(key.channel_kind(), ChannelKind::Presence(_));
+            let of = if is_presence { &mut self.presences } else { &mut self.subscriptions };
+            of.insert(key, id);
         }
     }
 
@@ -142,7 +158,7 @@ impl Client {
             (ClientFrame::Ping, _) => self.answer(&ServerFrame::Pong),
             (ClientFrame::Pong, _) => Ok(None),
             (_, None) => self.refuse(id, None, ErrorCode::Unauthenticated, "send auth first"),
-            (ClientFrame::Subscribe { id, topics, .. }, Some(tenant)) => Ok(Some(self.subscribe(id, &topics, &tenant))),
+            (ClientFrame::Subscribe { id, topics, .. }, Some(tenant)) => Ok(self.subscribe(id, &topics, &tenant)),
             (ClientFrame::Unsubscribe { id, topic }, Some(tenant)) => self.unsubscribe(id, &topic, &tenant),
             (ClientFrame::Publish { id, topic, event, durable }, Some(_)) => self.publish(id, topic, event, durable),
             (ClientFrame::History { id, topic, limit, before }, Some(_)) => {
@@ -150,6 +166,9 @@ impl Client {
             }
             (ClientFrame::Request { id, method, data, timeout_ms, traceparent }, Some(_)) => {
                 self.request(Asked { id, method, data, timeout_ms, traceparent })
+            }
+            (ClientFrame::Presence { id, topic, limit, cursor }, Some(_)) => {
+                self.presence(id, presence::Wanted { topic, limit, cursor })
             }
             (ClientFrame::Unknown { op, id }, Some(_)) => {
                 self.refuse(id, None, ErrorCode::BadFrame, &format!("unknown op {op:?}"))
@@ -192,12 +211,16 @@ impl Client {
         self.accept(&principal);
         let config = &self.node.config;
         let topics = access::automatic_topics(&principal, &config.rules, config.own_user_topic);
-        let item = |topic: &Topic| {
+        let mut items = Vec::with_capacity(topics.len());
+        for topic in &topics {
             let since = resumed.iter().find(|(resumed, _)| resumed == topic.as_str()).map(|(_, position)| *position);
-            Item::wanted(topic, TopicKey::new(&principal.tenant, topic), true, since)
-        };
-        let items = topics.iter().map(item).collect();
-        let (join, joined) = Join::welcome(Arc::clone(&self.session), self.welcome(&principal), items);
+            let key = TopicKey::new(&principal.tenant, topic);
+            let presence = self.presence_item(topic, &key, false);
+            items.push(Item::wanted(topic, key, true, since));
+            items.extend(presence.ok().flatten());
+        }
+        let welcome = self.welcome(&principal);
+        let (join, joined) = Join::welcome(Arc::clone(&self.session), Arc::clone(&principal), welcome, items);
         self.standing = Standing::Known { principal, _place: place };
         self.join(join, joined)
     }
@@ -253,6 +276,7 @@ impl Client {
             let is_allowed = Topic::parse(key.topic())
                 .is_ok_and(|topic| Access::new(principal, rules, &topic).subscribe().is_allowed());
             if !is_allowed {
+                ended.extend(self.presences.remove(&key.presence()));
                 let code = Some(ErrorCode::Forbidden);
                 let told = ServerFrame::Unsubscribed { id: None, topic: key.topic(), code };
                 frame::put_message(&mut answer, codec, &told.encode(codec));
@@ -331,7 +355,7 @@ impl Handler for Client {
         match done {
             Done::Answered => Ok(None),
             Done::Joined(topics) => {
-                self.subscriptions.extend(topics);
+                self.joined(topics);
                 Ok(None)
             }
             Done::Judged(Ok(principal), resumed) => self.judged(principal, &resumed),
@@ -393,6 +417,7 @@ fn frame_id(command: &ClientFrame) -> Option<i64> {
         | ClientFrame::Publish { id, .. }
         | ClientFrame::History { id, .. }
         | ClientFrame::Request { id, .. }
+        | ClientFrame::Presence { id, .. }
         | ClientFrame::Unknown { id, .. } => *id,
         ClientFrame::Auth { .. } | ClientFrame::Ping | ClientFrame::Pong => None,
     }

@@ -20,6 +20,7 @@ use self::rate::UserRates;
 use crate::auth::Principal;
 use crate::client::Refused;
 use crate::client::history::{self, History};
+use crate::client::presence::{self, PresenceList};
 use crate::client::publish::{self, Publish};
 use crate::node::Node;
 use crate::origin::OriginPolicy;
@@ -33,7 +34,7 @@ use crate::visit::Visit;
 const PREFIX: &str = "/client/v1/";
 
 /// The commands.
-const COMMANDS: &[&str] = &["publish", "request", "history"];
+const COMMANDS: &[&str] = &["publish", "request", "presence", "history"];
 
 /// Commands of one node's clients.
 pub struct ClientApi {
@@ -139,6 +140,11 @@ impl ClientApi {
                 let history = History::check(node, principal, &wanted)?;
                 let page = history.read(node).await?;
                 Ok(history.answer(node, page, (None, Codec::Json), node.config.outbox_bytes_max / 2))
+            }
+            ClientFrame::Presence { topic, limit, cursor, .. } => {
+                let list = PresenceList::check(node, principal, &presence::Wanted { topic, limit, cursor })?;
+                let page = list.read(node, node.config.outbox_bytes_max / 4).await?;
+                Ok(list.answer(Codec::Json, None, &page))
             }
             ClientFrame::Request { method, data, timeout_ms, traceparent, .. } => {
                 let data = request::data_json(codec, data)

@@ -54,6 +54,8 @@ pub struct Config {
     pub rules: Arc<Rules>,
     /// Durable events kept in memory for clients that come back, in bytes.
     pub recent_bytes_max: usize,
+    /// Who is there.
+    pub presence: PresenceConfig,
     /// How tokens are checked.
     pub auth: AuthConfig,
     /// Who may use the HTTP API.
@@ -76,6 +78,15 @@ pub struct Config {
     pub reload_interval: Duration,
     /// What looks wrong and doesn't hinder: to be logged once, at start.
     pub warnings: Vec<String>,
+}
+
+/// Who is there, by topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PresenceConfig {
+    /// Whom a node doesn't refresh for so long has left.
+    pub ttl: Duration,
+    /// Of a topic with more users only their number is told.
+    pub told_max: u64,
 }
 
 /// Shutting down: first the delay, then the spread.
@@ -137,6 +148,10 @@ impl Config {
             gap_spread: check.ms("gap_spread_ms", settings.gap_spread_ms, 0..=600_000),
             rules: Arc::new(rule_check::check(settings, limits.event_bytes_max, check)),
             recent_bytes_max: check.bytes("recent_bytes_max", settings.recent_bytes_max, 0..=1 << 40),
+            presence: PresenceConfig {
+                ttl: check.ms("presence_ttl_ms", settings.presence_ttl_ms, 100..=3_600_000),
+                told_max: check.number("presence_told_max", settings.presence_told_max, 0..=1_000_000),
+            },
             auth: auth::check_tokens(settings, mode, check),
             api_keys: auth::check_api_keys(settings, mode, check),
             outbox: limits::check_outbox(settings, &limits, machine, check),

@@ -18,10 +18,13 @@ const CLIENTS_A_SECOND: u64 = 500;
 /// A client is sent away at once, and comes back within this many milliseconds.
 const RETURN_WITHIN_MS: u64 = 1_000;
 
+/// For Redis to hear that nobody of this node is there any more.
+const PRESENCE_END: Duration = Duration::from_secs(2);
+
 /// How often it is looked whether everybody has gone.
 const TICK: Duration = Duration::from_millis(20);
 
-/// Leaves, and returns within `config.delay + config.spread`.
+/// Leaves, and returns within `config.delay + config.spread` and two seconds.
 pub async fn drain(node: &Arc<Node>, config: DrainConfig) {
     node.lifecycle.advance(Phase::Leaving);
     tracing::info!(delay_s = config.delay.as_secs(), "not ready any more, still taking clients");
@@ -39,6 +42,7 @@ pub async fn drain(node: &Arc<Node>, config: DrainConfig) {
     } else {
         tracing::warn!(clients = node.sessions.len(), "clients cut off: drain_s is over");
     }
+    node.presence.end(PRESENCE_END).await;
 }
 
 /// Tells every client to leave, evenly over the first part of `within`.

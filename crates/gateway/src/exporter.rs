@@ -75,6 +75,7 @@ impl Exporter {
         instruments.events();
         instruments.histories();
         instruments.requests();
+        instruments.presence();
         instruments.state();
         instruments.process();
         Ok(Self { registry, _provider: provider })
@@ -201,6 +202,28 @@ impl Instruments {
         self.gauge("fanfare_recent_bytes", "Durable events kept for clients that come back, in bytes", |node| {
             node.metrics.recent_bytes.get()
         });
+    }
+
+    fn presence(&self) {
+        let help = "Users who are there by this node's connections, counted in each topic";
+        self.gauge("fanfare_presence_members", help, |node| node.metrics.presence_members.get());
+        let help = "Users of whom this node told Redis that they are there, or are not any more";
+        self.counters("fanfare_presence_changes_total", help, |node, tell| {
+            tell(&[KeyValue::new("change", "joined")], node.metrics.presence_joined.get());
+            tell(&[KeyValue::new("change", "left")], node.metrics.presence_left.get());
+        });
+        self.counter("fanfare_presence_told_total", "Frames to clients about who comes and goes", |metrics| {
+            metrics.presence_told.get()
+        });
+        let node = Arc::clone(&self.node);
+        self.meter
+            .f64_observable_gauge("fanfare_presence_refresh_seconds")
+            .with_description("How long the last refresh of all users on Redis took")
+            .with_callback(move |observer| {
+                let took = Duration::from_millis(node.metrics.presence_refresh_ms.get());
+                observer.observe(took.as_secs_f64(), &[]);
+            })
+            .build();
     }
 
     fn state(&self) {

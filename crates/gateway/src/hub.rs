@@ -4,6 +4,7 @@
 mod arrived;
 mod histories;
 mod joining;
+mod presences;
 mod reading;
 mod reads;
 mod recovery;
@@ -27,15 +28,18 @@ use tokio::time::MissedTickBehavior;
 use self::arrived::Arrived;
 use self::histories::Histories;
 pub use self::histories::checked;
+use self::presences::Presences;
 use self::reads::{Answer, Reads};
 pub use self::recovery::{Allowance, Recovery};
 use self::topic_rules::TopicRules;
+use crate::auth::Principal;
 use crate::clock::Clock;
 use crate::config::Rules;
 use crate::connection_name::ConnectionNames;
 use crate::join::{Join, Outcome};
 use crate::metrics::Metrics;
 use crate::own_channels::{Heard, OwnChannels};
+use crate::presence::Presence;
 use crate::shard;
 
 /// Commands of connections that may wait for the hub; a connection waits when there are more.
@@ -60,7 +64,9 @@ pub enum Command {
     Leave {
         /// Whose.
         session: Arc<Session>,
-        /// Which.
+        /// And whose that is; none before it was known.
+        owner: Option<Arc<Principal>>,
+        /// Which, presence channels among them.
         topics: Vec<TopicId>,
         /// What the client is told after the last event; empty when it has gone.
         answer: Bytes,
@@ -81,6 +87,8 @@ pub struct HubConfig {
     /// What may wait for one client, in bytes. As much of a topic's events may wait for its history; half of it is read at
     /// once.
     pub outbox_bytes_max: usize,
+    /// Of a topic with more users only their number is told.
+    pub presence_told_max: u64,
 }
 
 /// What the hub works with.
@@ -99,6 +107,8 @@ pub struct Around {
     pub names: Arc<ConnectionNames>,
     /// Who listens to what is no topic.
     pub own_channels: Arc<OwnChannels>,
+    /// Who is there by the connections of this node.
+    pub presence: Arc<Presence>,
 }
 
 /// The hub's task before it runs.
@@ -109,6 +119,7 @@ pub struct Hub {
     topics: Topics,
     rules: TopicRules,
     histories: Histories,
+    presences: Presences,
     joins: Joins<Join>,
     is_up: bool,
     arrived: Arrived,
@@ -145,6 +156,7 @@ impl Hub {
             topics: Topics::default(),
             rules: TopicRules::new(Arc::clone(&config.rules)),
             histories: Histories::new(config.recent_bytes_max, config.outbox_bytes_max),
+            presences: Presences::new(config.presence_told_max),
             config,
             joins: Joins::default(),
             is_up: false,
@@ -194,7 +206,7 @@ impl Hub {
                 _ = ticks.tick() => self.tick().await,
             }
             self.reads.start();
-            self.around.metrics.topics(self.topics.len());
+            self.around.metrics.topics(self.topics.len() - self.presences.len());
         }
     }
 
@@ -205,6 +217,7 @@ impl Hub {
             for id in ids {
                 self.histories.forget(id);
                 self.rules.forget(id);
+                self.presences.close(id);
                 self.wanted_since.remove(&id);
                 self.doubts.remove(&id);
                 self.reading_back.remove(&id);
@@ -215,6 +228,7 @@ impl Hub {
             self.read(id);
         }
         self.expire_joins().await;
+        self.tell_counts().await;
         self.around.metrics.recent_bytes(self.histories.recent_bytes());
     }
 
@@ -222,6 +236,7 @@ impl Hub {
         if let Notice::Message { topic, payload, received } = notice {
             let key = std::str::from_utf8(&topic).unwrap_or_default();
             match self.topics.find(key) {
+                Some(id) if self.presences.is_one(id) => self.take_change(id, &payload, received),
                 Some(id) => self.take(id, payload, received),
                 None => self.around.own_channels.message(key, payload).await,
             }
@@ -318,7 +333,7 @@ impl Hub {
             Told::Event(event) => event.except.as_deref().and_then(|name| self.around.names.session(name)),
             Told::Gap(_) => None,
         };
-        self.arrived.add(id, told, except, received);
+        self.arrived.add(id, told.into(), except.into(), received);
     }
 
     /// Hands what has arrived to the shards that have subscribers of it.
@@ -333,9 +348,14 @@ impl Hub {
 
     async fn confirmed(&mut self, keys: &[TopicKey]) {
         self.around.own_channels.hear(keys, &Heard::Confirmed).await;
-        let mut owed = Vec::new();
+        let (mut owed, mut presences) = (Vec::new(), Vec::new());
         for key in keys {
             let Some((id, owes_gap)) = self.topics.confirm(key) else { continue };
+            if self.presences.is_one(id) {
+                owed.extend(Some(id).filter(|_| owes_gap));
+                presences.push(id);
+                continue;
+            }
             // An outage can't cost a topic of durable events alone any that its history doesn't have.
             if owes_gap && !self.rules.of(id, &self.topics).is_durable_alone() {
                 owed.push(id);
@@ -346,6 +366,9 @@ impl Hub {
         // Before the joins: who subscribes now has missed nothing.
         if !owed.is_empty() {
             self.tell_gap(owed).await;
+        }
+        for id in presences {
+            self.settle_presence(id).await;
         }
     }
 
@@ -359,10 +382,13 @@ impl Hub {
     async fn command(&mut self, command: Command) {
         match command {
             Command::Join(join) => self.join(join).await,
-            Command::Leave { session, topics, answer } => {
+            Command::Leave { session, owner, topics, answer } => {
                 let shard = shard_of(session.id(), self.around.shards.len());
                 let now = self.around.clock.now();
                 for &topic in &topics {
+                    if let (Some(of), Some(owner)) = (self.presences.topic(topic), &owner) {
+                        self.around.presence.leave(of, &owner.user, session.id());
+                    }
                     self.topics.leave(topic, shard, now);
                 }
                 let remove = shard::Command::Remove { session, topics, answer };

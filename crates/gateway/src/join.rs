@@ -10,16 +10,19 @@ use fanfare_protocol::{
 };
 use tokio::sync::oneshot;
 
+use crate::auth::Principal;
 use crate::hub::{Allowance, Recovery};
 
 /// What this version can do beyond ephemeral events.
-const FEATURES: &[&str] = &["durable", "history", "publish", "requests"];
+const FEATURES: &[&str] = &["durable", "history", "presence", "publish", "requests"];
 
 /// Topics that one session wants.
 #[derive(Debug)]
 pub struct Join {
     /// Whose.
     pub session: Arc<Session>,
+    /// And whose that is.
+    pub owner: Arc<Principal>,
     /// Which, in the order of the answers.
     pub items: Vec<Item>,
     /// The node's own: the client didn't ask, so nothing can be refused.
@@ -39,6 +42,8 @@ pub struct Item {
     /// As the client wrote it.
     topic: Box<str>,
     key: Option<TopicKey>,
+    /// The topic whose presence channel it is. Such an item follows its topic's, and is not answered.
+    presence_of: Option<TopicKey>,
     /// Whether the session was not subscribed before.
     pub is_new: bool,
     /// What the client has of the topic.
@@ -67,7 +72,7 @@ pub enum Outcome {
 /// What the connection is told when its join is through.
 #[derive(Debug)]
 pub struct Joined {
-    /// The new subscriptions.
+    /// The new subscriptions, presence channels among them.
     pub topics: Vec<(TopicKey, TopicId)>,
     /// Resolves when they stand and the client has been answered.
     pub done: oneshot::Receiver<()>,
@@ -111,9 +116,20 @@ impl Item {
         Self::new(topic, None, Outcome::Refused(code, message.into()))
     }
 
+    /// Who comes and goes in a topic that is to be subscribed, or is. Follows the topic's own item.
+    pub fn presence(topic: &Topic, key: &TopicKey) -> Self {
+        let presence_of = Some(key.clone());
+        Self { is_new: true, presence_of, ..Self::new(topic.as_str(), Some(key.presence()), Outcome::Wanted) }
+    }
+
     fn new(topic: &str, key: Option<TopicKey>, outcome: Outcome) -> Self {
-        let (since, recovery, position) = (None, None, Position::NONE);
-        Self { topic: topic.into(), key, is_new: false, since, recovery, position, outcome }
+        let (since, recovery, position, presence_of) = (None, None, Position::NONE, None);
+        Self { topic: topic.into(), key, presence_of, is_new: false, since, recovery, position, outcome }
+    }
+
+    /// The topic whose presence channel it is.
+    pub fn presence_of(&self) -> Option<&TopicKey> {
+        self.presence_of.as_ref()
     }
 
     /// The topic's key while nothing has become of it.
@@ -146,17 +162,27 @@ impl Outcome {
 
 impl Join {
     /// A client's command. `id` is what its answers carry.
-    pub fn client(session: Arc<Session>, id: Option<i64>, items: Vec<Item>) -> (Self, oneshot::Receiver<Joined>) {
-        Self::new(session, items, Answer::Each { id }, false)
+    pub fn client(
+        session: Arc<Session>,
+        owner: Arc<Principal>,
+        id: Option<i64>,
+        items: Vec<Item>,
+    ) -> (Self, oneshot::Receiver<Joined>) {
+        Self::new((session, owner), items, Answer::Each { id }, false)
     }
 
     /// The node's own for a new session.
-    pub fn welcome(session: Arc<Session>, welcome: Welcome, items: Vec<Item>) -> (Self, oneshot::Receiver<Joined>) {
-        Self::new(session, items, Answer::Welcome(Box::new(welcome)), true)
+    pub fn welcome(
+        session: Arc<Session>,
+        owner: Arc<Principal>,
+        welcome: Welcome,
+        items: Vec<Item>,
+    ) -> (Self, oneshot::Receiver<Joined>) {
+        Self::new((session, owner), items, Answer::Welcome(Box::new(welcome)), true)
     }
 
     fn new(
-        session: Arc<Session>,
+        (session, owner): (Arc<Session>, Arc<Principal>),
         items: Vec<Item>,
         answer: Answer,
         is_automatic: bool,
@@ -165,7 +191,17 @@ impl Join {
         let room = session.outbox().bytes_max().saturating_sub(session.outbox().waiting_bytes());
         let allowance = Allowance::new(session.codec(), room / 2);
         (
-            Self { session, items, is_automatic, since: Millis(0), allowance, answer, report, given_up: Vec::new() },
+            Self {
+                session,
+                owner,
+                items,
+                is_automatic,
+                since: Millis(0),
+                allowance,
+                answer,
+                report,
+                given_up: Vec::new(),
+            },
             joined,
         )
     }
@@ -196,7 +232,31 @@ impl Join {
         std::mem::take(&mut self.given_up)
     }
 
-    /// The new subscriptions.
+    /// A topic and its presence that a client asked for together stand or fall together. Returns what has fallen.
+    pub fn settle_presences(&mut self) -> Vec<TopicId> {
+        let mut fallen = Vec::new();
+        for at in 1..self.items.len() {
+            let (before, from) = self.items.split_at_mut(at);
+            let (Some(topic), presence) = (before.last_mut(), &mut from[0]) else { continue };
+            if presence.presence_of.is_none() {
+                continue;
+            }
+            match (&topic.outcome, &presence.outcome) {
+                (Outcome::Subscribed(id), Outcome::Refused(..)) if !self.is_automatic => {
+                    fallen.extend(Some(*id).filter(|_| topic.is_new));
+                    topic.outcome = presence.outcome.clone();
+                }
+                (Outcome::Refused(..), Outcome::Subscribed(id)) => {
+                    fallen.push(*id);
+                    presence.outcome = topic.outcome.clone();
+                }
+                _ => {}
+            }
+        }
+        fallen
+    }
+
+    /// The new subscriptions, presence channels among them.
     pub fn subscribed(&self) -> impl Iterator<Item = (TopicId, &TopicKey)> {
         self.items.iter().filter(|item| item.is_new).filter_map(|item| match (&item.outcome, &item.key) {
             (Outcome::Subscribed(id), Some(key)) => Some((*id, key)),
@@ -210,12 +270,13 @@ impl Join {
         let mut out = Vec::new();
         match &self.answer {
             Answer::Each { id } => {
-                for item in &self.items {
+                for item in self.items.iter().filter(|item| item.presence_of.is_none()) {
                     frame::put_message(&mut out, codec, &item.answer(*id, codec));
                 }
             }
             Answer::Welcome(welcome) => {
-                let topics = self.items.iter().map(|item| item.with_events(codec, item.state().encode(codec)));
+                let topics = self.items.iter().filter(|item| item.presence_of.is_none());
+                let topics = topics.map(|item| item.with_events(codec, item.state().encode(codec)));
                 let mut told = welcome.frame().encode(codec);
                 assemble::add_field(codec, &mut told, "topics", &assemble::list(codec, topics));
                 frame::put_message(&mut out, codec, &told);

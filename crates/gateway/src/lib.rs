@@ -40,6 +40,7 @@ pub mod node;
 pub mod open_files;
 pub mod origin;
 pub mod own_channels;
+pub mod presence;
 pub mod problem;
 pub mod process;
 pub mod proxy_protocol;

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use fanfare_backplane::ReadError;
+use fanfare_backplane::{PublishError, ReadError};
 use fanfare_core::Pushed;
 use fanfare_core::admission::LimitReached;
 use fanfare_protocol::{EnvelopeError, TopicKey};
@@ -66,6 +66,16 @@ pub struct Metrics {
     pub topics: Count,
     /// Subscriptions of all connections together.
     pub subscriptions: Count,
+    /// Users in topics who are there by this node's connections.
+    pub presence_members: Count,
+    /// Users of whom Redis was told that they are there by this node.
+    pub presence_joined: Count,
+    /// Users of whom Redis was told that they are not there by this node any more.
+    pub presence_left: Count,
+    /// Frames to clients about who comes and goes.
+    pub presence_told: Count,
+    /// How long the last refresh of all users took, in milliseconds.
+    pub presence_refresh_ms: Count,
     /// Valid events from the backplane, by type.
     pub events_in: Capped,
     /// Bytes of valid events from the backplane.
@@ -234,6 +244,11 @@ impl Metrics {
             recent_bytes: Count::default(),
             topics: Count::default(),
             subscriptions: Count::default(),
+            presence_members: Count::default(),
+            presence_joined: Count::default(),
+            presence_left: Count::default(),
+            presence_told: Count::default(),
+            presence_refresh_ms: Count::default(),
             events_in: Capped::new(types_max),
             event_bytes_in: Count::default(),
             events_invalid: CappedPairs::new(tenants_max),
@@ -340,6 +355,34 @@ impl Metrics {
 
     pub(crate) fn unsubscribed(&self, subscriptions: usize) {
         self.subscriptions.subtract(subscriptions as u64);
+    }
+
+    pub(crate) fn presence_members(&self, members: usize) {
+        self.presence_members.set(members as u64);
+    }
+
+    /// Counts what Redis was told of users.
+    pub(crate) fn presence_changed(&self, is_joined: bool, users: u64) {
+        if is_joined {
+            self.presence_joined.add(users);
+        } else {
+            self.presence_left.add(users);
+        }
+    }
+
+    pub(crate) fn presence_told(&self, frames: u64) {
+        self.presence_told.add(frames);
+    }
+
+    pub(crate) fn presence_refreshed(&self, took: Duration) {
+        self.presence_refresh_ms.set(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+    }
+
+    /// Not counted: an outage has its own metric, and what the server refuses is the operator's to mend.
+    pub(crate) fn presence_untold(&self, key: &TopicKey, error: &PublishError) {
+        if let Some(suppressed) = self.refused_log.pass("presence") {
+            tracing::warn!(topic = key.as_str(), %error, suppressed, "who is there can't be kept or read");
+        }
     }
 
     pub(crate) fn event_in(&self, event_type: &str, bytes: usize) {

@@ -27,6 +27,7 @@ use crate::hub::{self, Hub, HubConfig};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::metrics::Metrics;
 use crate::own_channels::OwnChannels;
+use crate::presence::Presence;
 use crate::refusal::{Refusal, Refused};
 use crate::requests::{self, Requests, RequestsConfig};
 use crate::sessions::{Listed, Sessions};
@@ -72,6 +73,10 @@ pub struct NodeConfig {
     pub rules: Arc<Rules>,
     /// Requests to backends.
     pub requests: RequestsConfig,
+    /// How long the node's word for who is there holds on Redis.
+    pub presence_ttl: Duration,
+    /// Of a topic with more users only their number is told.
+    pub presence_told_max: u64,
     /// Shards: tasks that write to clients.
     pub shards: usize,
 }
@@ -90,6 +95,8 @@ pub struct Node {
     pub backplane: Backplane,
     /// Channels that are no client's topic.
     pub own_channels: Arc<OwnChannels>,
+    /// Who is there.
+    pub presence: Arc<Presence>,
     /// Who is sent away.
     pub control: Arc<Control>,
     /// What clients ask backends.
@@ -139,12 +146,16 @@ impl Node {
             critical::spawn("shard", shard.run());
         }
         let own_channels = Arc::new(OwnChannels::new(backplane.clone()));
+        let presence = Presence::new(id, config.presence_ttl, backplane.clone(), Arc::clone(&metrics));
+        let presence = Arc::new(presence);
+        critical::spawn("presence", Arc::clone(&presence).run());
         let hub_config = HubConfig {
             batch_bytes_max: config.outbox_bytes_max / 4,
             unsubscribe_delay_ms: config.unsubscribe_delay_ms,
             recent_bytes_max: config.recent_bytes_max,
             rules: Arc::clone(&config.rules),
             outbox_bytes_max: config.outbox_bytes_max,
+            presence_told_max: config.presence_told_max,
         };
         let around = hub::Around {
             backplane: backplane.clone(),
@@ -154,6 +165,7 @@ impl Node {
             metrics: Arc::clone(&metrics),
             names: Arc::clone(&names),
             own_channels: Arc::clone(&own_channels),
+            presence: Arc::clone(&presence),
         };
         let (hub, task) = Hub::new(hub_config, around);
         critical::spawn("hub", task.run());
@@ -173,6 +185,7 @@ impl Node {
             hub,
             backplane,
             own_channels,
+            presence,
             control,
             budget,
             sessions,

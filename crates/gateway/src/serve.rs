@@ -226,6 +226,8 @@ fn node_config(config: &Config, connections_max: usize) -> NodeConfig {
         recent_bytes_max: config.recent_bytes_max,
         rules: Arc::clone(&config.rules),
         requests: config.requests,
+        presence_ttl: config.presence.ttl,
+        presence_told_max: config.presence.told_max,
         shards: config.workers,
     }
 }

@@ -109,6 +109,12 @@ pub struct Settings {
     /// Newest durable events kept in memory, all topics together, for clients that come back
     #[arg(long, default_value = "67108864", value_name = "BYTES", help_heading = "Backplane")]
     pub recent_bytes_max: u64,
+    /// Who is there of a node that is not heard of for this long has left; the same on all nodes. Refreshed every third of it
+    #[arg(long, default_value = "30000", value_name = "MS", help_heading = "Backplane")]
+    pub presence_ttl_ms: u64,
+    /// In a topic with more users than this only their number is told, not who comes and goes
+    #[arg(long, default_value = "500", value_name = "N", help_heading = "Backplane")]
+    pub presence_told_max: u64,
     /// Rules for topics, an array of tables; the first one whose pattern matches decides. In a variable or a flag as JSON
     #[arg(long, value_name = "RULES", help_heading = "Topics")]
     pub topics: Option<RuleTables>,
@@ -157,6 +163,9 @@ pub struct Settings {
     /// Claim with topics that the node subscribes for the user
     #[arg(long, default_value = "subscribe", value_name = "NAME", help_heading = "Tokens")]
     pub jwt_claim_subscribe: String,
+    /// Claim with what others see of the user in presence: any JSON of up to 1 KiB
+    #[arg(long, default_value = "info", value_name = "NAME", help_heading = "Tokens")]
+    pub jwt_claim_info: String,
     /// How long a connection may outlive its token before it is closed with 4409
     #[arg(long, default_value = "10", value_name = "SECONDS", help_heading = "Tokens")]
     pub token_expiry_grace_s: u64,

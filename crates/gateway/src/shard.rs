@@ -1,6 +1,7 @@
 //! One task that owns the subscriber lists of its share of the connections and writes events to them. Everything that
 //! changes a list comes through its queue, so a `subscribed` is ordered against events without a lock.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use fanfare_core::gaps::Gaps;
 use fanfare_core::sequence::Gap;
 use fanfare_core::{Batch, Flush, Pushed, Registry, Session, TopicId, frame};
-use fanfare_protocol::{GapReason, Lost, TopicKey};
+use fanfare_protocol::{ChannelKind, GapReason, Lost, TopicKey};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
@@ -97,6 +98,8 @@ pub struct Around {
 struct Tally {
     deliveries: u64,
     gaps: u64,
+    /// Who comes and goes.
+    presence: u64,
     written_bytes: u64,
     overflowed: u64,
     since_yield: usize,
@@ -142,7 +145,9 @@ impl Shard {
                     if missed.contains(topic) {
                         self.gaps.owe(&session, (*topic, name), now, self.around.gap_spread_ms);
                     }
-                    self.around.metrics.subscribed(self.registry.count(*topic) - before);
+                    if !is_presence(name) {
+                        self.around.metrics.subscribed(self.registry.count(*topic) - before);
+                    }
                 }
                 // The connection may have gone meanwhile; it takes back what it finds here.
                 let _ = done.send(());
@@ -150,8 +155,11 @@ impl Shard {
             Command::Remove { session, topics, answer } => {
                 for topic in topics {
                     let before = self.registry.count(topic);
+                    let is_counted = self.registry.name(topic).is_some_and(|name| !is_presence(name));
                     self.registry.remove(topic, session.id());
-                    self.around.metrics.unsubscribed(before - self.registry.count(topic));
+                    if is_counted {
+                        self.around.metrics.unsubscribed(before - self.registry.count(topic));
+                    }
                 }
                 if !answer.is_empty() {
                     self.around.metrics.answered(session.send_bytes(answer, now));
@@ -177,8 +185,9 @@ impl Shard {
             let mut turn = self.around.clock.now();
             for session in self.registry.sessions(batch.topic()) {
                 let pushed = session.deliver(batch, flush, turn);
-                tally.deliveries += (batch.len() - batch.gaps()) as u64;
+                tally.deliveries += batch.events() as u64;
                 tally.gaps += batch.gaps() as u64;
+                tally.presence += (batch.len() - batch.events() - batch.gaps()) as u64;
                 tally.count(pushed);
                 if flush == Flush::Later {
                     if session.mark_dirty() {
@@ -200,6 +209,7 @@ impl Shard {
         }
         self.around.metrics.delivered(tally.deliveries, tally.written_bytes);
         self.around.metrics.gaps(tally.gaps);
+        self.around.metrics.presence_told(tally.presence);
         self.around.metrics.overflowed(tally.overflowed);
         if self.around.budget.excess_bytes() > 0 {
             let closed = self.around.sessions.shed(&self.around.budget);
@@ -216,6 +226,8 @@ impl Shard {
         while let Some(owed) = self.gaps.next_due(now) {
             let codec = owed.session.codec();
             let mut told = Vec::new();
+            // Of a topic and its presence one notice is enough.
+            let mut told_topics = HashSet::new();
             for (&topic, name) in &owed.topics {
                 // It may have unsubscribed while the notice waited.
                 if !self.registry.contains(topic, owed.session.id()) || self.registry.name(topic) != Some(name) {
@@ -226,14 +238,21 @@ impl Shard {
                     self.gaps.owe(&owed.session, (topic, name), now + GAP_TICK_MS, 0);
                     continue;
                 }
-                frame::put_message(&mut told, codec, &EPHEMERAL_LOST.frame(name).encode(codec));
-                self.around.metrics.gaps(1);
+                if told_topics.insert(name.topic()) {
+                    frame::put_message(&mut told, codec, &EPHEMERAL_LOST.frame(name).encode(codec));
+                    self.around.metrics.gaps(1);
+                }
             }
             if !told.is_empty() {
                 self.around.metrics.answered(owed.session.send_bytes(told.into(), now));
             }
         }
     }
+}
+
+/// Whether it is a channel of who comes and goes. It belongs to the subscription of its topic.
+fn is_presence(name: &TopicKey) -> bool {
+    matches!(name.channel_kind(), ChannelKind::Presence(_))
 }
 
 impl Tally {

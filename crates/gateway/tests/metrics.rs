@@ -10,7 +10,7 @@ use serde_json::json;
 use support::{Client, Handshake, Node, RedisProcess, claims, request, sign, token, until};
 
 /// Name, type, labels: all that a node ever tells.
-const PROMISED: [(&str, &str, &[&str]); 38] = [
+const PROMISED: [(&str, &str, &[&str]); 42] = [
     ("fanfare_answers_dropped_total", "counter", &["reason"]),
     ("fanfare_api_requests_total", "counter", &["status"]),
     ("fanfare_backplane_lag_seconds", "gauge", &[]),
@@ -34,6 +34,10 @@ const PROMISED: [(&str, &str, &[&str]); 38] = [
     ("fanfare_limit_reached_total", "counter", &["limit"]),
     ("fanfare_outbox_waiting_bytes", "gauge", &[]),
     ("fanfare_positions_dropped_total", "counter", &["reason"]),
+    ("fanfare_presence_changes_total", "counter", &["change"]),
+    ("fanfare_presence_members", "gauge", &[]),
+    ("fanfare_presence_refresh_seconds", "gauge", &[]),
+    ("fanfare_presence_told_total", "counter", &[]),
     ("fanfare_published_events_total", "counter", &["via"]),
     ("fanfare_rate_limited_frames_total", "counter", &[]),
     ("fanfare_received_bytes_total", "counter", &[]),

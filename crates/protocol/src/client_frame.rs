@@ -71,6 +71,17 @@ pub enum ClientFrame {
         /// The client's trace, as it was written.
         traceparent: Option<String>,
     },
+    /// `{"op":"presence","id"?,"topic","limit"?,"cursor"?}`.
+    Presence {
+        /// To be returned in the answer.
+        id: Option<i64>,
+        /// The topic, as it was written.
+        topic: String,
+        /// How many users at most, one at least.
+        limit: Option<u64>,
+        /// Where the list goes on, as it was written.
+        cursor: Option<String>,
+    },
     /// `{"op":"ping"}`.
     Ping,
     /// `{"op":"pong"}`.
@@ -170,6 +181,13 @@ impl fmt::Debug for ClientFrame {
                 .field("timeout_ms", timeout_ms)
                 .field("traceparent", traceparent)
                 .finish(),
+            ClientFrame::Presence { id, topic, limit, cursor } => f
+                .debug_struct("Presence")
+                .field("id", id)
+                .field("topic", topic)
+                .field("limit", limit)
+                .field("cursor", cursor)
+                .finish(),
             ClientFrame::Ping => f.write_str("Ping"),
             ClientFrame::Pong => f.write_str("Pong"),
             ClientFrame::Unknown { op, id } => f.debug_struct("Unknown").field("op", op).field("id", id).finish(),
@@ -210,6 +228,12 @@ impl<'a> Fields<'a> {
                 topic: self.topic()?,
                 limit: self.required("limit").and_then(|limit| from_1(limit, "limit"))?,
                 before: self.optional_text("before")?.map(Cow::into_owned),
+            }),
+            "presence" => Ok(ClientFrame::Presence {
+                id: self.id()?,
+                topic: self.topic()?,
+                limit: self.optional("limit")?.map(|limit| from_1(limit, "limit")).transpose()?,
+                cursor: self.optional_text("cursor")?.map(Cow::into_owned),
             }),
             "request" => self.request(message),
             "ping" => Ok(ClientFrame::Ping),

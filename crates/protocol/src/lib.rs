@@ -13,6 +13,7 @@
 //! | [`envelope`] | the rules an envelope must keep, and why one was refused |
 //! | [`event`] | a checked envelope, its bytes untouched |
 //! | [`transcode`] | JSON to `MessagePack` and back |
+//! | [`presence`] | who is there, and who comes and goes |
 //! | [`client_frame`] | what a client says |
 //! | [`server_frame`] | what a node says, except events |
 //! | [`event_frame`] | the frame an event travels in |
@@ -55,6 +56,7 @@ pub mod pattern;
 pub mod payload;
 pub mod position;
 pub mod posted;
+pub mod presence;
 mod raw;
 pub mod request;
 pub mod server_frame;
@@ -75,6 +77,7 @@ pub use pattern::{Pattern, PatternError, Patterns};
 pub use payload::Payload;
 pub use position::{Position, PositionError};
 pub use posted::{ItemError, Posted, PostedError, PostedItem};
+pub use presence::{Change, Info, InfoError, Present};
 pub use request::{DataError, Method, MethodError, RequestId};
 pub use server_frame::{GapReason, Limits, Lost, PROTOCOL_VERSION, ServerFrame, TopicState};
 pub use topic::{ChannelKind, Tenant, TenantError, Topic, TopicError, TopicKey, TopicKind};

@@ -1,6 +1,6 @@
 //! What a node says to a client, except events: those are put together from the publisher's bytes, live ones by
-//! [`crate::event_frame`], those in answers by [`crate::kept`] and [`crate::assemble`]. Deliberately without presence: a
-//! node that doesn't have it doesn't list it among its features.
+//! [`crate::event_frame`], those in answers by [`crate::kept`] and [`crate::assemble`].
+//! Who is there is put together by [`crate::presence`].
 
 use serde::Serialize;
 
@@ -57,6 +57,34 @@ pub enum ServerFrame<'a> {
         topic: &'a str,
         /// Whether there are older ones.
         more: bool,
+    },
+    /// Who is there. To the answer of a request is added `users`, a list of [`crate::presence::Present`]; without one, only
+    /// how many users there are is told.
+    Presence {
+        /// The request's id; none when the client didn't ask.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<i64>,
+        /// The topic.
+        topic: &'a str,
+        /// How many users there are in all.
+        count: u64,
+        /// Where the list goes on, if it does.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cursor: Option<&'a str>,
+    },
+    /// A user has come. To this is added `info`, if there is any.
+    Joined {
+        /// The topic.
+        topic: &'a str,
+        /// The user.
+        user: &'a str,
+    },
+    /// A user has left. To this is added `info`, if there is any.
+    Left {
+        /// The topic.
+        topic: &'a str,
+        /// The user.
+        user: &'a str,
     },
     /// A topic is no longer subscribed.
     Unsubscribed {

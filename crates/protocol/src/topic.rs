@@ -166,9 +166,10 @@ impl TopicKey {
         self.parts().0
     }
 
-    /// The topic's text, without the tenant.
+    /// The topic's text, without the tenant; of a presence channel that of its topic, since clients know no other name.
     pub fn topic(&self) -> &str {
-        self.parts().1
+        let text = self.parts().1;
+        text.strip_suffix(own::PRESENCE).unwrap_or(text)
     }
 
     /// The whole key.

@@ -92,6 +92,28 @@ fn a_request_without_an_id_or_a_method_is_refused() {
 }
 
 #[test]
+fn presence_may_have_a_limit_and_a_cursor() {
+    let presence = |limit, cursor: Option<&str>| ClientFrame::Presence {
+        id: Some(6),
+        topic: "channel:a".into(),
+        limit,
+        cursor: cursor.map(Into::into),
+    };
+    assert_eq!(decode(r#"{"op":"presence","id":6,"topic":"channel:a"}"#), Ok(presence(None, None)));
+    let frame = r#"{"op":"presence","id":6,"topic":"channel:a","limit":50,"cursor":"0-0:x"}"#;
+    assert_eq!(decode(frame), Ok(presence(Some(50), Some("0-0:x"))));
+    for (field, wrong) in [
+        (r#""limit":0"#, "`limit` must be an integer from 1 on"),
+        (r#""limit":"9""#, "`limit` must be an integer from 1 on"),
+        (r#""limit":1,"limit":2"#, "`limit` stands twice"),
+        (r#""cursor":9"#, "`cursor` must be a string"),
+    ] {
+        let frame = format!(r#"{{"op":"presence","id":6,"topic":"channel:a",{field}}}"#);
+        assert_eq!(decode(&frame), invalid(Some(6), Some("channel:a"), wrong), "{field}");
+    }
+}
+
+#[test]
 fn every_frame_of_the_contract() {
     use ClientFrame::{Auth, Ping, Pong, Publish, Subscribe, Unsubscribe};
     assert_eq!(decode(r#"{"op":"ping"}"#), Ok(Ping));
@@ -180,7 +202,7 @@ fn ids_are_integers_of_64_bits() {
 #[test]
 fn an_unknown_op_and_unknown_fields_are_no_mistake() {
     let unknown = |op: &str, id| Ok(ClientFrame::Unknown { op: op.into(), id });
-    assert_eq!(decode(r#"{"op":"presence","id":6,"topic":"channel:a","limit":10}"#), unknown("presence", Some(6)));
+    assert_eq!(decode(r#"{"op":"rename","id":6,"topic":"channel:a","limit":10}"#), unknown("rename", Some(6)));
     assert_eq!(decode(r#"{"op":"","new":[{"a":null}]}"#), unknown("", None));
     assert_eq!(decode(r#"{"op":"Ping"}"#), unknown("Ping", None));
     assert_eq!(decode(r#"{"op":"ping","id":{},"x":1,"x":2,"topic":7}"#), Ok(ClientFrame::Ping));

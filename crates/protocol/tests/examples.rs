@@ -4,8 +4,9 @@
 
 use bytes::Bytes;
 use fanfare_protocol::{
-    Answer, ClientFrame, CloseCode, Codec, ErrorCode, Event, GapReason, Kept, Limits, Lost, Method, PROTOCOL_VERSION,
-    Position, ServerFrame, TopicState, assemble, event_frame_json, is_traceparent, reply_frame,
+    Answer, Change, ClientFrame, CloseCode, Codec, ErrorCode, Event, GapReason, Info, Kept, Limits, Lost, Method,
+    PROTOCOL_VERSION, Position, Present, ServerFrame, TopicState, assemble, event_frame_json, is_traceparent,
+    reply_frame,
 };
 use serde_json::Value;
 
@@ -42,7 +43,7 @@ fn frames_from_the_client_are_understood() {
         ops.push(op(&value(example.as_bytes())));
     }
     ops.dedup();
-    assert_eq!(ops, ["auth", "subscribe", "unsubscribe", "publish", "history", "request", "ping", "pong"]);
+    assert_eq!(ops, ["auth", "subscribe", "unsubscribe", "publish", "history", "request", "presence", "ping", "pong"]);
 }
 
 #[test]
@@ -127,7 +128,7 @@ fn welcome() -> Vec<u8> {
     };
     let mut welcome = ServerFrame::Welcome {
         version: PROTOCOL_VERSION,
-        features: &["durable", "history", "publish", "requests"],
+        features: &["durable", "history", "presence", "publish", "requests"],
         connection: "9f1c27d0a4b3e586-2a",
         node: "web-1-k3x9",
         tenant: "acme",
@@ -165,6 +166,18 @@ fn subscribed() -> [Vec<u8>; 4] {
     ]
 }
 
+fn presence() -> [Vec<u8>; 4] {
+    let topic = "channel:team.7";
+    let info = Info::parse(r#"{"name":"Ana"}"#).unwrap();
+    let mut page = ServerFrame::Presence { id: Some(8), topic, count: 703, cursor: Some("1536") }.encode(Codec::Json);
+    let users = [Present { user: "42", info: Some(&info) }, Present { user: "43", info: None }];
+    let users = users.map(|user| user.encode(Codec::Json));
+    assemble::add_field(Codec::Json, &mut page, "users", &assemble::list(Codec::Json, users));
+    let told = ServerFrame::Presence { id: None, topic, count: 704, cursor: None }.encode(Codec::Json);
+    let change = |is_joined| Change { is_joined, user: "42".into(), info: Some(info.clone()), count: 0 };
+    [page, told, change(true).frame(topic, Codec::Json), change(false).frame(topic, Codec::Json)]
+}
+
 #[test]
 fn frames_from_the_node_are_what_a_node_writes() {
     let topic = "channel:orders";
@@ -196,6 +209,7 @@ fn frames_from_the_node_are_what_a_node_writes() {
         subscribed().to_vec(),
         encoded(&answers),
         vec![with_events(page, &[kept(38, ORDER_7), kept(39, ORDER_8)])],
+        presence().to_vec(),
         encoded(&plain),
     ];
     let written: Vec<_> = written.concat().iter().map(|frame| value(frame)).collect();

@@ -141,7 +141,12 @@ impl Cluster {
         self.shared.history(topic, before, limits).await
     }
 
-    /// Runs one plain command on the primary that has the key.
+    /// For the text of commands.
+    pub(super) fn functions(&self) -> &Library {
+        &self.shared.functions
+    }
+
+    /// Runs one command on the primary that has the key.
     pub(super) async fn run(&self, key: &str, command: &Cmd) -> Result<Value, PublishError> {
         self.shared.run(key, command).await
     }

@@ -15,7 +15,7 @@ every server begins with the same seed. It deliberately never parses an envelope
 --]]
 
 -- Raised with every change of this file; nodes load it over a lower one only, so a change must keep what callers know.
-local VERSION = 1
+local VERSION = 2
 
 local ENVELOPE_BYTES_MAX = 1048576
 local ID_BYTES_MAX = 128
@@ -603,6 +603,409 @@ local function begin(keys)
   return answers
 end
 
+-- Who is there. Beside a topic, in the same cluster slot:
+--   {<topic>}:presence  sorted set of `<user> <node>`, by the time at which that node's word for the user expires (ms)
+--   {<topic>}:info      hash of `<user>` to `<how many nodes> <info>`: JSON from the user's token, or nothing
+-- A user has come with the first node and has left when the last one has let go, or was not heard of in time. Both are told
+-- on the channel {<topic>}:presence. The keys go by themselves when no node has refreshed them for two lifetimes.
+
+-- How many users of a topic may stand in one call, and how many of its expired members are taken out by one.
+local USERS_MAX = 1000
+-- The lifetime of a node's word, in ms.
+local PRESENCE_TTL_MS_MIN, PRESENCE_TTL_MS_MAX = 50, 86400000
+-- HSCAN's COUNT of one step of a list, and how many steps one call makes at most: it goes on with the next call.
+local SCAN_COUNT = 64
+local SCANS_MAX = 200
+-- What a user takes in an answer beside name and info, in bytes.
+local AROUND_USER_BYTES = 32
+
+local function is_whole(text, least, most)
+  local number = text and #text <= 15 and text:find('^%d+$') and tonumber(text)
+  return number and number >= least and number <= most and number
+end
+
+-- The name of a topic by its presence key, whose info key must come with it. Nil when they are none.
+local function topic_of(presence, info)
+  local topic = presence and presence:match('^{(.+)}:presence$')
+  return topic and is_topic(topic) and info == '{' .. topic .. '}:info' and topic
+end
+
+-- What is asked of several topics: two keys for each, and as arguments the node, the lifetime, and for each topic how many
+-- users follow, each with so many words.
+local function presence_request(keys, args, words)
+  local node, ttl_ms = args[1], is_whole(args[2], PRESENCE_TTL_MS_MIN, PRESENCE_TTL_MS_MAX)
+  if #keys == 0 or #keys % 2 == 1 then
+    return refuse('two keys are needed for each topic: {<topic>}:presence and {<topic>}:info')
+  end
+  if not node or node == '' or #node > 64 or node:find('%s') then
+    return refuse('the first argument must be the name of the node, up to 64 bytes without spaces')
+  end
+  if not ttl_ms then
+    return refuse('the second argument must be how long it holds, ' .. decimal(PRESENCE_TTL_MS_MIN) .. ' to '
+      .. decimal(PRESENCE_TTL_MS_MAX) .. ' ms')
+  end
+  local topics, at = {}, 3
+  for key = 1, #keys, 2 do
+    local presence, info = keys[key], keys[key + 1]
+    if not topic_of(presence, info) then
+      return refuse("the keys '" .. presence:sub(1, 300) .. "' and '" .. info:sub(1, 300)
+        .. "' are not {<topic>}:presence and {<topic>}:info of one topic")
+    end
+    local count = is_whole(args[at], 0, USERS_MAX)
+    if not count or at + count * words > #args then
+      return refuse('for each topic there must be how many users follow, up to ' .. decimal(USERS_MAX) .. ', and these')
+    end
+    local users, infos, members = {}, {}, {}
+    for user = 1, count do
+      users[user] = args[at + 1 + (user - 1) * words]
+      infos[user] = args[at + user * words]
+      members[user] = users[user] .. ' ' .. node
+      if users[user] == '' or #users[user] > 200 or users[user]:find('[%z\1-\32\127]') then
+        return refuse("'" .. users[user]:sub(1, 300) .. "' is no user")
+      end
+    end
+    topics[#topics + 1] = { presence = presence, info = info, users = users, infos = infos, members = members }
+    at = at + 1 + count * words
+  end
+  if at ~= #args + 1 then
+    return refuse('there are more arguments than users')
+  end
+  return nil, topics, ttl_ms
+end
+
+-- How many nodes vouch for a user, and the user's info, from what the hash has.
+local function held_by(entry)
+  local nodes, info = (entry or ''):match('^(%d+) (.*)$')
+  return tonumber(nodes) or 0, info or ''
+end
+
+-- Raises the error of a right that is missing for one of the commands that change a topic.
+local function must_be_allowed(topic, commands)
+  for command, on_info in pairs(commands) do
+    local key = on_info and topic.info or topic.presence
+    local refusal
+    if command == 'ZADD' then
+      refusal = forbidden(command, key, '1', 'm')
+    elseif command == 'HSET' then
+      refusal = forbidden(command, key, 'f', 'v')
+    elseif command == 'DEL' then
+      refusal = forbidden(command, key)
+    else
+      refusal = forbidden(command, key, '1')
+    end
+    if refusal then
+      error(refusal)
+    end
+  end
+  local refusal = forbidden(publish_command, topic.presence, '')
+  if refusal then
+    error(refusal)
+  end
+end
+
+local JOINING = { PEXPIREAT = false, ZADD = false, HSET = true, DEL = true }
+local LEAVING = { ZREM = false, HSET = true, HDEL = true }
+local REFRESHING = { PEXPIREAT = false, ZADD = false, DEL = false }
+
+-- Tells that a user has come or gone. A user's name has nothing that JSON would escape but these two.
+local function tell(topic, op, user, info, count)
+  local name = user:gsub('[\\"]', '\\%0')
+  redis.call(publish_command, topic.presence, '{"op":"' .. op .. '","user":"' .. name .. '"'
+    .. (info ~= '' and ',"info":' .. info or '') .. ',"count":' .. decimal(count) .. '}')
+end
+
+-- A key lives two lifetimes longer, or as long as another node has made it live.
+local function prolong(key, now, ttl_ms, is_old)
+  local until_ms = decimal(now + 2 * ttl_ms)
+  if is_old then
+    redis.call('PEXPIREAT', key, until_ms, 'GT')
+  else
+    redis.call('PEXPIREAT', key, until_ms)
+  end
+end
+
+local function join_topic(topic, now, ttl_ms)
+  local users, infos = topic.users, topic.infos
+  if #users == 0 then
+    return 0
+  end
+  must_be_allowed(topic, JOINING)
+  local is_there = redis.call('EXISTS', topic.presence) == 1
+  local scores = redis.call('ZMSCORE', topic.presence, unpack(topic.members))
+  local held = is_there and redis.call('HMGET', topic.info, unpack(users)) or {}
+  local count = is_there and redis.call('HLEN', topic.info) or 0
+  local expires, added, written, come = decimal(now + ttl_ms), {}, {}, {}
+  for at, user in ipairs(users) do
+    local nodes = held_by(held[at])
+    if nodes == 0 then
+      come[#come + 1] = at
+    end
+    if nodes == 0 or not scores[at] then
+      nodes = nodes + 1
+    end
+    added[#added + 1], added[#added + 2] = expires, topic.members[at]
+    written[#written + 1], written[#written + 2] = user, decimal(nodes) .. ' ' .. infos[at]
+  end
+  -- The first write is one that a full Redis refuses.
+  redis.call('ZADD', topic.presence, unpack(added))
+  if not is_there then
+    -- What is left of a hash without its members would count nodes that nobody hears of any more.
+    redis.call('DEL', topic.info)
+  end
+  redis.call('HSET', topic.info, unpack(written))
+  prolong(topic.presence, now, ttl_ms, is_there)
+  prolong(topic.info, now, ttl_ms, is_there)
+  for nth, at in ipairs(come) do
+    tell(topic, 'joined', users[at], infos[at], count + nth)
+  end
+  return #come
+end
+
+-- Takes these members out, whose users are given in the same order, and who may be among them more than once. Returns how
+-- many users have left.
+local function take_out(topic, members, users)
+  local scores = redis.call('ZMSCORE', topic.presence, unpack(members))
+  local held = redis.call('HMGET', topic.info, unpack(users))
+  local count = redis.call('HLEN', topic.info)
+  local nodes_of, info_of, order, removed = {}, {}, {}, {}
+  for at, user in ipairs(users) do
+    if scores[at] then
+      if not nodes_of[user] then
+        nodes_of[user], info_of[user] = held_by(held[at])
+        order[#order + 1] = user
+      end
+      nodes_of[user] = nodes_of[user] - 1
+      removed[#removed + 1] = members[at]
+    end
+  end
+  if #removed == 0 then
+    return 0
+  end
+  redis.call('ZREM', topic.presence, unpack(removed))
+  local gone, written = {}, {}
+  for _, user in ipairs(order) do
+    if nodes_of[user] <= 0 then
+      gone[#gone + 1] = user
+    else
+      written[#written + 1], written[#written + 2] = user, decimal(nodes_of[user]) .. ' ' .. info_of[user]
+    end
+  end
+  if #written > 0 then
+    redis.call('HSET', topic.info, unpack(written))
+  end
+  if #gone > 0 then
+    redis.call('HDEL', topic.info, unpack(gone))
+  end
+  for nth, user in ipairs(gone) do
+    tell(topic, 'left', user, info_of[user], count - nth)
+  end
+  return #gone
+end
+
+local function leave_topic(topic)
+  if #topic.users == 0 then
+    return 0
+  end
+  must_be_allowed(topic, LEAVING)
+  return take_out(topic, topic.members, topic.users)
+end
+
+-- The members whose time is over, and their users.
+local function expired(topic, now)
+  local members = ask('ZRANGE', topic.presence, '-inf', decimal(now), 'BYSCORE', 'LIMIT', '0', decimal(USERS_MAX))
+  local users = {}
+  for at, member in ipairs(members) do
+    users[at] = member:match('^%S+')
+  end
+  return members, users
+end
+
+local function refresh_topic(topic, now, ttl_ms, is_purging)
+  must_be_allowed(topic, REFRESHING)
+  local answer = { 0 }
+  -- The first write allows the rest, however full Redis is.
+  prolong(topic.presence, now, ttl_ms, true)
+  if is_purging then
+    prolong(topic.info, now, ttl_ms, true)
+    if redis.call('EXISTS', topic.presence) == 1 and redis.call('EXISTS', topic.info) == 0 then
+      -- Members without infos would be in no list: all nodes find them missing, and they come again.
+      redis.call('DEL', topic.presence)
+    end
+  end
+  local count = #topic.users
+  if count > 0 then
+    local scored, expires = {}, decimal(now + ttl_ms)
+    for at, member in ipairs(topic.members) do
+      scored[2 * at - 1], scored[2 * at] = expires, member
+    end
+    if redis.call('ZADD', topic.presence, 'XX', 'CH', unpack(scored)) < count then
+      -- Some are missing, or were refreshed in this very moment.
+      for at, score in ipairs(redis.call('ZMSCORE', topic.presence, unpack(topic.members))) do
+        if not score then
+          answer[#answer + 1] = at
+        end
+      end
+    end
+  end
+  if is_purging then
+    local members, users = expired(topic, now)
+    if #members > 0 then
+      must_be_allowed(topic, LEAVING)
+      take_out(topic, members, users)
+      answer[1] = #members == USERS_MAX and 1 or 0
+    end
+  end
+  return answer
+end
+
+-- Does it for each topic. Answers for each what that says, or a text that says why it can't be done.
+local function for_topics(topics, work)
+  local answers = {}
+  for at, topic in ipairs(topics) do
+    local is_done, answer = pcall(work, topic)
+    answers[at] = is_done and answer or words_of(answer)
+  end
+  return answers
+end
+
+local function begin_presence(keys, args, words)
+  local refusal, topics, ttl_ms = presence_request(keys, args, words)
+  if refusal then
+    return refusal
+  end
+  local now = server_time()
+  if not publish_command then
+    identify(now)
+  end
+  return nil, topics, now, ttl_ms
+end
+
+-- FCALL fanfare_presence_join <2n> {<topic>}:presence {<topic>}:info … <node> <ttl_ms> (<count> (<user> <info>)…)…: these
+-- users are there, says the node, for so long. Again, it holds longer. Answers how many of each topic have come.
+local function presence_join(keys, args)
+  local refusal, topics, now, ttl_ms = begin_presence(keys, args, 2)
+  return refusal or for_topics(topics, function(topic)
+    return join_topic(topic, now, ttl_ms)
+  end)
+end
+
+-- FCALL fanfare_presence_leave <2n> {<topic>}:presence {<topic>}:info … <node> <ttl_ms> (<count> <user>…)…: the node lets
+-- go of these users. Answers how many of each topic have left.
+local function presence_leave(keys, args)
+  local refusal, topics = begin_presence(keys, args, 1)
+  return refusal or for_topics(topics, leave_topic)
+end
+
+-- FCALL fanfare_presence_refresh: as fanfare_presence_join, without infos and with one more argument at the end: 1 takes out
+-- whose time is over, too, and the last part of a topic's users should come with it. Answers for each topic whether more
+-- are over (1), and which of the users, counted from 1, are not there: they have to join again.
+local function presence_refresh(keys, args)
+  local is_purging = table.remove(args) == '1'
+  local refusal, topics, now, ttl_ms = begin_presence(keys, args, 1)
+  return refusal or for_topics(topics, function(topic)
+    return refresh_topic(topic, now, ttl_ms, is_purging)
+  end)
+end
+
+-- Some order in which users always stand to each other, whatever the locale of the server.
+local function rank(user)
+  return redis.sha1hex(user)
+end
+
+-- Gives the users of a step in order, as far as they fit. Returns the last of them; nil when those were all.
+local function give_part(answer, entries, room)
+  table.sort(entries, function(one, other)
+    return one.rank < other.rank
+  end)
+  local last
+  for _, entry in ipairs(entries) do
+    if room.users < 1 or last and room.bytes < entry.bytes then
+      return last
+    end
+    answer[#answer + 1], answer[#answer + 2] = entry.user, entry.info
+    room.users, room.bytes, last = room.users - 1, room.bytes - entry.bytes, entry.user
+  end
+  return nil
+end
+
+-- The users of one step of a list that are there; how many bytes they take. `over` has those whose time is over.
+local function entries_of(fields, over, after)
+  local entries, bytes = {}, 0
+  for at = 1, #fields, 2 do
+    local user, nodes, info = fields[at], held_by(fields[at + 1])
+    local entry = { user = user, info = info, bytes = 2 * #user + #info + AROUND_USER_BYTES }
+    if nodes > (over[user] or 0) and (not after or rank(user) > rank(after)) then
+      entries[#entries + 1], bytes = entry, bytes + entry.bytes
+    end
+  end
+  return entries, bytes
+end
+
+-- FCALL_RO fanfare_presence_list 2 {<topic>}:presence {<topic>}:info <users_max> <bytes_max> <cursor>: who is there, from
+-- the cursor on; the first is 0. Answers whether somebody's time is over who was not taken out yet (1), how many there are,
+-- the next cursor or '', and users and infos in turn. A cursor is `<HSCAN's>`, or, behind a user within a step of it from one
+-- to the next, `<HSCAN's>-<HSCAN's next>:<user>`.
+local function presence_list(keys, args)
+  local users_max, bytes_max = is_whole(args[1], 1, USERS_MAX), is_whole(args[2], 1, 2 ^ 40)
+  local scan, next_scan, after = (args[3] or ''):match('^(%d+)%-?(%d*):?(.*)$')
+  if #keys ~= 2 or not topic_of(keys[1], keys[2]) or not users_max or not bytes_max or not scan or #scan > 20 then
+    return refuse('two keys are needed, {<topic>}:presence and {<topic>}:info, how many users, 1 to '
+      .. decimal(USERS_MAX) .. ', and how many bytes to bring at most, and the cursor, at first 0')
+  end
+  after = after ~= '' and next_scan ~= '' and after or nil
+  local topic, over = { presence = keys[1], info = keys[2] }, {}
+  local members, users = expired(topic, (server_time()))
+  local count = ask('HLEN', topic.info)
+  if #members > 0 then
+    for _, user in ipairs(users) do
+      over[user] = (over[user] or 0) + 1
+    end
+    local counted = {}
+    for at, entry in ipairs(ask('HMGET', topic.info, unpack(users))) do
+      if entry and not counted[users[at]] and held_by(entry) <= over[users[at]] then
+        counted[users[at]], count = true, count - 1
+      end
+    end
+  end
+  local answer, room = { #members > 0 and 1 or 0, count, '' }, { users = users_max, bytes = bytes_max }
+  local scans, hint, is_over = 0, after and 1 or SCAN_COUNT, false
+  while not is_over and room.users > 0 and room.bytes > 0 and scans < SCANS_MAX do
+    local step = ask('HSCAN', topic.info, scan, 'COUNT', decimal(hint))
+    -- It is the step that was begun only if it ends where that did: else the hash has another size, or its users have gone.
+    local entries, bytes = entries_of(step[2], over, step[1] == next_scan and after)
+    local is_all = scan == '0' and step[1] == '0'
+    scans = scans + 1
+    if #entries <= room.users and bytes <= room.bytes then
+      for _, entry in ipairs(entries) do
+        answer[#answer + 1], answer[#answer + 2] = entry.user, entry.info
+      end
+      room.users, room.bytes = room.users - #entries, room.bytes - bytes
+      hint = after and SCAN_COUNT or hint
+      scan, after, is_over = step[1], nil, step[1] == '0'
+    elseif hint > 1 and not is_all then
+      hint = math.max(1, math.floor(hint / 4))
+    elseif #answer > 3 then
+      break
+    else
+      -- Even the smallest step has more than fits.
+      for _, entry in ipairs(entries) do
+        entry.rank = rank(entry.user)
+      end
+      after, next_scan = give_part(answer, entries, room), step[1]
+      if not after then
+        scan, is_over = step[1], step[1] == '0'
+      end
+      break
+    end
+  end
+  if after then
+    answer[3] = scan .. '-' .. next_scan .. ':' .. after
+  elseif not is_over then
+    answer[3] = scan
+  end
+  return answer
+end
+
 local function version()
   return VERSION
 end
@@ -615,6 +1018,11 @@ if redis.register_function then
   redis.register_function { function_name = 'fanfare_history', callback = history, flags = { 'no-writes' } }
   -- A head is small, and a subscription without one could prove nothing.
   redis.register_function { function_name = 'fanfare_begin', callback = begin, flags = { 'allow-oom' } }
+  redis.register_function('fanfare_presence_join', presence_join)
+  -- These make nothing larger.
+  redis.register_function { function_name = 'fanfare_presence_leave', callback = presence_leave, flags = { 'allow-oom' } }
+  redis.register_function { function_name = 'fanfare_presence_refresh', callback = presence_refresh, flags = { 'allow-oom' } }
+  redis.register_function { function_name = 'fanfare_presence_list', callback = presence_list, flags = { 'no-writes' } }
   redis.register_function { function_name = 'fanfare_version', callback = version, flags = { 'no-writes' } }
 else
   local functions = {
@@ -623,6 +1031,10 @@ else
     fanfare_read = read,
     fanfare_history = history,
     fanfare_begin = begin,
+    fanfare_presence_join = presence_join,
+    fanfare_presence_leave = presence_leave,
+    fanfare_presence_refresh = presence_refresh,
+    fanfare_presence_list = presence_list,
     fanfare_version = version,
   }
   local named = functions[ARGV[1]]

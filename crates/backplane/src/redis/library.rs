@@ -14,7 +14,7 @@ use super::config::{RedisConfig, RedisFunctions, RedisScripting};
 use super::connect_error::{is_servers, server_words};
 
 /// The version of the library in this build; the source says the same.
-pub(super) const VERSION: u64 = 1;
+pub(super) const VERSION: u64 = 2;
 
 /// The library as it is loaded. Its first line makes it a library, and is no Lua.
 const SOURCE: &str = include_str!("fanfare.lua");

@@ -121,10 +121,15 @@ impl Publisher {
         envelope: &[u8],
         keep: &Keep,
     ) -> Result<Position, PublishError> {
+        let command = histories::publish(&self.functions, &self.config.prefix, topic, envelope, keep);
+        histories::published(&self.call(&command).await?)
+    }
+
+    /// Calls a function of the library.
+    pub(super) async fn call(&self, command: &Cmd) -> Result<Value, PublishError> {
         let offer = self.offer().ok_or(PublishError::Unavailable)?;
         let mut connection = offer.connection();
-        let command = histories::publish(&self.functions, &self.config.prefix, topic, envelope, keep);
-        let calling = self.functions.call::<Value>(&mut connection, &command);
+        let calling = self.functions.call::<Value>(&mut connection, command);
         match timeout(self.config.response_timeout, calling).await {
             Err(_) => Err(PublishError::Timeout),
             Ok(Err(CallError::Refused(error))) => {
@@ -132,7 +137,7 @@ impl Publisher {
                 Err(PublishError::Refused(error))
             }
             Ok(Err(CallError::Broken(_))) => Err(PublishError::Unavailable),
-            Ok(Ok(answer)) => histories::published(&answer),
+            Ok(Ok(answer)) => Ok(answer),
         }
     }
 

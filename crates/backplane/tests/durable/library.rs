@@ -14,7 +14,7 @@ fn version(server: &RedisProcess) -> String {
 }
 
 fn library_of_version(version: u64) -> String {
-    let older = SOURCE.replace("\nlocal VERSION = 1\n", &format!("\nlocal VERSION = {version}\n"));
+    let older = SOURCE.replace("\nlocal VERSION = 2\n", &format!("\nlocal VERSION = {version}\n"));
     assert_ne!(older, SOURCE);
     older
 }
@@ -23,13 +23,13 @@ fn library_of_version(version: u64) -> String {
 async fn a_node_loads_the_library_when_it_is_missing_or_older_and_never_over_a_newer_one() {
     let server = RedisProcess::start();
     let first = node(config(&server.url())).await;
-    assert_eq!(version(&server), "1");
+    assert_eq!(version(&server), "2");
     published(&first, &orders()).await;
 
     server.command(&["FUNCTION", "LOAD", "REPLACE", &library_of_version(0)]);
     assert_eq!(version(&server), "0");
     let second = node(config(&server.url())).await;
-    assert_eq!(version(&server), "1");
+    assert_eq!(version(&server), "2");
 
     server.command(&["FUNCTION", "LOAD", "REPLACE", &library_of_version(7)]);
     let third = node(config(&server.url())).await;
@@ -113,8 +113,8 @@ async fn a_node_that_only_checks_names_the_command_that_loads() {
     assert_eq!(node.backplane.history(&orders(), None, LIMITS).await, Err(ReadError::Refused(words)));
     assert_eq!(server.command(&["FUNCTION", "LIST"]), "");
     // As soon as somebody has loaded it, it works.
-    assert_eq!(FunctionLibrary::on(checks.clone()).load().await, Ok(1));
-    assert_eq!(FunctionLibrary::on(checks.clone()).load().await, Ok(1));
+    assert_eq!(FunctionLibrary::on(checks.clone()).load().await, Ok(2));
+    assert_eq!(FunctionLibrary::on(checks.clone()).load().await, Ok(2));
     assert_eq!(publish(&node, &orders()).await.unwrap().seq, 1);
 }
 

@@ -10,7 +10,7 @@ pub(super) fn the_commands_of_the_contract_work_as_printed(mode: Mode) {
     let options = ["maxlen", "100", "ttl_ms", "60000", "id", "order-7"];
     assert_eq!(library.published(&options), (epoch, 2));
     assert_eq!(library.call("fanfare_send", &[ORDERS], &[EVENT]), "0");
-    assert_eq!(library.call("fanfare_version", &[], &[]), "1");
+    assert_eq!(library.call("fanfare_version", &[], &[]), "2");
     assert_eq!(library.command(&["XRANGE", ORDERS, "-", "+"]), format!("{epoch}-1\ne\n{EVENT}\n{epoch}-2\ne\n{EVENT}"));
     let replid = replid(&library.server);
     assert_eq!(library.command(&["GET", HEAD]), format!("{epoch} {replid}"));

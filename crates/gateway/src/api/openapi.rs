@@ -24,10 +24,11 @@ mod tests {
     use super::*;
     use crate::api::route::Route;
 
-    const PATHS: [&str; 7] = [
+    const PATHS: [&str; 8] = [
         "/v1/tenants/{tenant}/topics/{topic}/events",
         "/v1/tenants/{tenant}/events",
         "/v1/tenants/{tenant}/topics/{topic}/history",
+        "/v1/tenants/{tenant}/topics/{topic}/presence",
         "/v1/tenants/{tenant}/users/{user}/disconnect",
         "/v1/tokens/revoke",
         "/v1/stats",
@@ -40,10 +41,11 @@ mod tests {
             Route::TopicEvents { .. } => 0,
             Route::TenantEvents { .. } => 1,
             Route::History { .. } => 2,
-            Route::Disconnect { .. } => 3,
-            Route::Revoke => 4,
-            Route::Stats => 5,
-            Route::OpenApi => 6,
+            Route::Presence { .. } => 3,
+            Route::Disconnect { .. } => 4,
+            Route::Revoke => 5,
+            Route::Stats => 6,
+            Route::OpenApi => 7,
         }
     }
 

@@ -70,6 +70,8 @@ pub(super) enum Refusal {
     Limit(usize),
     #[error("before is no position")]
     Before,
+    #[error("cursor is none that a list has given")]
+    Cursor,
     #[error("the body must be {{\"jti\", \"tenant\"?, \"expires_at\"?}}: {0}")]
     Revocation(String),
     #[error("`jti` must have 1 to {TOKEN_ID_BYTES_MAX} bytes")]

@@ -13,6 +13,8 @@ pub(super) enum Route<'a> {
     TenantEvents { tenant: &'a str },
     /// `/v1/tenants/{tenant}/topics/{topic}/history`
     History { tenant: &'a str, topic: &'a str },
+    /// `/v1/tenants/{tenant}/topics/{topic}/presence`
+    Presence { tenant: &'a str, topic: &'a str },
     /// `/v1/tenants/{tenant}/users/{user}/disconnect`
     Disconnect { tenant: &'a str, user: &'a str },
     /// `/v1/tokens/revoke`
@@ -30,6 +32,7 @@ impl<'a> Route<'a> {
         Some(match segments[..] {
             ["tenants", tenant, "topics", topic, "events"] => Route::TopicEvents { tenant, topic },
             ["tenants", tenant, "topics", topic, "history"] => Route::History { tenant, topic },
+            ["tenants", tenant, "topics", topic, "presence"] => Route::Presence { tenant, topic },
             ["tenants", tenant, "events"] => Route::TenantEvents { tenant },
             ["tenants", tenant, "users", user, "disconnect"] => Route::Disconnect { tenant, user },
             ["tokens", "revoke"] => Route::Revoke,
@@ -45,7 +48,7 @@ impl<'a> Route<'a> {
             Route::TopicEvents { .. } | Route::TenantEvents { .. } | Route::Disconnect { .. } | Route::Revoke => {
                 Method::POST
             }
-            Route::History { .. } | Route::Stats | Route::OpenApi => Method::GET,
+            Route::History { .. } | Route::Presence { .. } | Route::Stats | Route::OpenApi => Method::GET,
         }
     }
 
@@ -53,7 +56,7 @@ impl<'a> Route<'a> {
     pub(super) fn verb(&self) -> Option<Verb> {
         match self {
             Route::TopicEvents { .. } | Route::TenantEvents { .. } => Some(Verb::Publish),
-            Route::History { .. } | Route::Stats => Some(Verb::Read),
+            Route::History { .. } | Route::Presence { .. } | Route::Stats => Some(Verb::Read),
             Route::Disconnect { .. } => Some(Verb::Disconnect),
             Route::Revoke => Some(Verb::Revoke),
             Route::OpenApi => None,

@@ -1,4 +1,5 @@
-//! From the claims of a good token to a [`Principal`]. Signature, time, issuer and audience are checked before.
+//! From the claims of a good token to a [`Principal`], but for its info, which stands in [`super::info`]. Signature, time,
+//! issuer and audience are checked before.
 
 use fanfare_protocol::{Patterns, Tenant, Topic, TopicKind};
 use serde_json::Value;
@@ -25,6 +26,7 @@ pub(super) fn principal(claims: &Claims, names: &ClaimNames) -> Result<Principal
         methods: patterns(claims, &names.methods)?,
         expires_at_ms: expires_at_ms(claims)?,
         token_id: text(claims, "jti")?.map(Into::into),
+        info: None,
     })
 }
 
@@ -117,6 +119,7 @@ mod tests {
             publish: "publish".into(),
             methods: "methods".into(),
             subscribe: "subscribe".into(),
+            info: "info".into(),
         }
     }
 

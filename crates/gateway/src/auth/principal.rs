@@ -1,7 +1,7 @@
 //! Who a connection is: what is left of a token once it has been checked. What follows from it for a topic is
 //! [`crate::access`]'s.
 
-use fanfare_protocol::{Method, Patterns, Tenant, Topic};
+use fanfare_protocol::{Info, Method, Patterns, Tenant, Topic};
 
 /// An authenticated user of a tenant.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub struct Principal {
     pub expires_at_ms: u64,
     /// `jti`: by it a token can be revoked.
     pub token_id: Option<Box<str>>,
+    /// What others see of the user in presence.
+    pub info: Option<Info>,
 }
 
 impl Principal {

@@ -176,6 +176,7 @@ pub(crate) fn config() -> AuthConfig {
             publish: "publish".into(),
             methods: "methods".into(),
             subscribe: "subscribe".into(),
+            info: "info".into(),
         },
         expiry_grace: Duration::from_secs(10),
         own_user_topic: true,

@@ -12,7 +12,7 @@ use serde::de::IgnoredAny;
 
 use super::jwks::Jwks;
 use super::keys::{Claims, Key, KeySet, TokenRules, select};
-use super::{AuthError, AuthSetupError, Principal, claims, install_crypto, public_keys};
+use super::{AuthError, AuthSetupError, Principal, claims, info, install_crypto, public_keys};
 use crate::config::{AuthConfig, ClaimNames};
 use crate::watched_file::{WatchedFile, WatchedFileError};
 
@@ -73,7 +73,8 @@ impl Verifier {
     fn check(&self, token: &str) -> Result<Principal, Refusal> {
         let header = Header::of(token)?;
         let claims = self.claims(token, &header)?;
-        Ok(claims::principal(&claims, &self.names)?)
+        let principal = claims::principal(&claims, &self.names)?;
+        Ok(Principal { info: info::info(token, &self.names.info)?, ..principal })
     }
 
     fn claims(&self, token: &str, header: &Header) -> Result<Claims, Refusal> {

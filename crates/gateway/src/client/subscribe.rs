@@ -9,17 +9,39 @@ use fanfare_protocol::{ErrorCode, ServerFrame, SubscribeItem, Tenant, Topic, Top
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
-use super::{Busy, Client, Done};
+use super::{Busy, Client, Done, Refused};
 use crate::access::Access;
 use crate::hub;
 use crate::join::{Item, Join, Joined};
 
 impl Client {
-    pub(super) fn subscribe(&mut self, id: Option<i64>, topics: &[SubscribeItem], tenant: &Tenant) -> Busy {
-        let mut new = HashSet::new();
-        let items = topics.iter().map(|item| self.item(item, tenant, &mut new)).collect();
-        let (join, joined) = Join::client(Arc::clone(&self.session), id, items);
-        self.join(join, joined)
+    pub(super) fn subscribe(&mut self, id: Option<i64>, topics: &[SubscribeItem], tenant: &Tenant) -> Option<Busy> {
+        let (mut new, mut new_presences) = (HashSet::new(), HashSet::new());
+        let mut items = Vec::with_capacity(topics.len());
+        for topic in topics {
+            let (item, presence) = self.items(topic, tenant, &mut new);
+            // Once for a topic that stands twice in the frame.
+            let is_new = |presence: &Item| presence.key_if_wanted().is_some_and(|key| new_presences.insert(key));
+            let presence = presence.filter(|_| item.key_if_wanted().is_some()).filter(is_new);
+            items.push(item);
+            items.extend(presence);
+        }
+        let (join, joined) = Join::client(Arc::clone(&self.session), Arc::clone(self.owner()?), id, items);
+        Some(self.join(join, joined))
+    }
+
+    /// A topic, and its presence if that has to be joined, too.
+    fn items(&self, item: &SubscribeItem, tenant: &Tenant, new: &mut HashSet<TopicKey>) -> (Item, Option<Item>) {
+        let presence = match Topic::parse(&item.topic) {
+            Ok(topic) if self.access(&topic).is_some_and(|access| access.subscribe().is_allowed()) => {
+                self.presence_item(&topic, &TopicKey::new(tenant, &topic), item.presence)
+            }
+            _ => Ok(None),
+        };
+        match presence {
+            Ok(presence) => (self.item(item, tenant, new), presence),
+            Err(Refused { code, message }) => (Item::refused(&item.topic, code, message), None),
+        }
     }
 
     fn item(&self, item: &SubscribeItem, tenant: &Tenant, new: &mut HashSet<TopicKey>) -> Item {
@@ -67,12 +89,14 @@ impl Client {
             return self.refuse(id, Some(topic), ErrorCode::Forbidden, message);
         }
         let told = ServerFrame::Unsubscribed { id, topic, code: None };
-        match self.subscriptions.remove(&TopicKey::new(tenant, &parsed)) {
+        let key = TopicKey::new(tenant, &parsed);
+        match self.subscriptions.remove(&key) {
             None => self.answer(&told),
             Some(ended) => {
+                let ended = [ended].into_iter().chain(self.presences.remove(&key.presence())).collect();
                 let codec = self.session.codec();
                 let answer = frame::message(codec, &told.encode(codec));
-                Ok(Some(self.end(vec![ended], answer).map(|()| Done::Answered).boxed()))
+                Ok(Some(self.end(ended, answer).map(|()| Done::Answered).boxed()))
             }
         }
     }
@@ -96,7 +120,8 @@ impl Client {
 
     pub(super) fn end(&self, topics: Vec<TopicId>, answer: Bytes) -> impl Future<Output = ()> + Send + use<> {
         let hub = self.node.hub.clone();
-        let leave = hub::Command::Leave { session: Arc::clone(&self.session), topics, answer };
+        let (session, owner) = (Arc::clone(&self.session), self.owner().cloned());
+        let leave = hub::Command::Leave { session, owner, topics, answer };
         async move {
             let _ = hub.send(leave).await;
         }

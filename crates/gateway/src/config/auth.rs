@@ -74,6 +74,8 @@ pub struct ClaimNames {
     pub methods: Box<str>,
     /// Topics.
     pub subscribe: Box<str>,
+    /// What others see of the user.
+    pub info: Box<str>,
 }
 
 /// Who may use the HTTP API.
@@ -129,6 +131,7 @@ pub(super) fn check_tokens(settings: &Settings, mode: Mode, check: &mut Checker)
             publish: claim("jwt_claim_publish", &settings.jwt_claim_publish, check),
             methods: claim("jwt_claim_methods", &settings.jwt_claim_methods, check),
             subscribe: claim("jwt_claim_subscribe", &settings.jwt_claim_subscribe, check),
+            info: claim("jwt_claim_info", &settings.jwt_claim_info, check),
         },
         expiry_grace: check.seconds("token_expiry_grace_s", settings.token_expiry_grace_s, 0..=86_400),
         own_user_topic: settings.own_user_topic,

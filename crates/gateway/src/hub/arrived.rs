@@ -7,16 +7,15 @@ use std::time::Instant;
 
 use fanfare_core::sequence::Told;
 use fanfare_core::topics::Topics;
-use fanfare_core::{Batch, SessionId, TopicId};
-use fanfare_protocol::Event;
+use fanfare_core::{Batch, Except, Said, TopicId};
 
 /// What a frame has beside its topic and its envelope, at most: header, field names, a position; or a whole gap.
 const AROUND_EVENT_BYTES: usize = 200;
 
-/// What is told, and the session that its publisher left out.
-type Item = (Told<Event>, Option<SessionId>);
+/// What is told, and whom not.
+type Item = (Said, Except);
 
-/// Events and gaps, by topic.
+/// What is told, by topic.
 #[derive(Default)]
 pub(crate) struct Arrived {
     by_topic: HashMap<TopicId, Vec<Item>>,
@@ -26,11 +25,12 @@ pub(crate) struct Arrived {
 }
 
 impl Arrived {
-    /// Takes one more; `received` is when it came, `except` whom its publisher left out.
-    pub(crate) fn add(&mut self, id: TopicId, told: Told<Event>, except: Option<SessionId>, received: Instant) {
-        let envelope_bytes = match &told {
-            Told::Event(event) => event.envelope.len(),
-            Told::Gap(_) => 0,
+    /// Takes one more; `received` is when it came, `except` who is left out.
+    pub(crate) fn add(&mut self, id: TopicId, said: Said, except: Except, received: Instant) {
+        let envelope_bytes = match &said {
+            Said::Told(Told::Event(event)) => event.envelope.len(),
+            Said::Change(change) => change.bytes(),
+            Said::Told(Told::Gap(_)) | Said::Count(_) => 0,
         };
         self.bytes += envelope_bytes + AROUND_EVENT_BYTES;
         self.oldest.get_or_insert(received);
@@ -38,7 +38,7 @@ impl Arrived {
         if events.is_empty() {
             self.order.push(id);
         }
-        events.push((told, except));
+        events.push((said, except));
     }
 
     /// About how many bytes of frames it becomes.

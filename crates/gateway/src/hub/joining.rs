@@ -42,7 +42,16 @@ impl Hub {
                 unasked.push(key.clone());
             }
             item.outcome = Outcome::Waiting(id);
-            if self.is_up {
+            if let Some(of) = item.presence_of() {
+                self.presences.open(id, of);
+                if self.is_up && entered == Entered::Confirmed {
+                    item.outcome = Outcome::Subscribed(id);
+                    continue;
+                }
+            }
+            if self.is_up && item.presence_of().is_some() {
+                waiting.push(id);
+            } else if self.is_up {
                 if !settle(&mut self.histories, id, item, None, &mut join.allowance) {
                     waiting.push(id);
                     if let Some(since) = item.since.filter(|_| self.histories.at(id) == Position::NONE) {
@@ -54,7 +63,7 @@ impl Hub {
             } else if join.is_automatic {
                 // The client can't ask again for what it never asked for: it is subscribed, and told what it missed as soon
                 // as the topic is delivered.
-                self.histories.be_blind(id);
+                self.be_blind(id);
                 item.outcome = Outcome::Subscribed(id);
             } else {
                 item.outcome = Outcome::unavailable();
@@ -151,16 +160,24 @@ impl Hub {
         for id in join.given_up() {
             if join.is_automatic {
                 self.topics.owe_gap(id);
-                self.histories.be_blind(id);
+                self.be_blind(id);
                 // One that only waits for the backplane's return is told then.
                 missed.extend(Some(id).filter(|id| self.topics.is_refused(*id)));
             } else {
                 self.topics.leave(id, shard, self.around.clock.now());
             }
         }
+        for id in join.settle_presences() {
+            self.topics.leave(id, shard, self.around.clock.now());
+        }
         let mut allowance = join.allowance;
         for item in &mut join.items {
             let Outcome::Subscribed(id) = item.outcome else { continue };
+            if let Some(of) = item.presence_of() {
+                let owner = &join.owner;
+                self.around.presence.enter(of, &owner.user, join.session.id(), owner.info.as_ref());
+                continue;
+            }
             item.position = self.histories.at(id);
             match &mut item.recovery {
                 Some(recovery) => self.histories.extend(id, recovery, &mut allowance),
@@ -176,6 +193,28 @@ impl Hub {
         join.report(done);
         let add = shard::Command::Add { session, topics, missed, answer, done: added };
         send(&self.around.shards[usize::from(shard.0)], add).await;
+    }
+
+    /// A presence channel is confirmed: whoever waits for it may be answered.
+    pub(super) async fn settle_presence(&mut self, id: TopicId) {
+        let done = self.joins.settle(id, |join| {
+            if let Some(item) = join.items.iter_mut().find(|item| item.waits_for(id)) {
+                item.outcome = Outcome::Subscribed(id);
+            }
+            true
+        });
+        for join in done {
+            self.finish(join).await;
+        }
+    }
+
+    /// A subscriber is told that it is subscribed while nothing is known of the topic.
+    fn be_blind(&mut self, id: TopicId) {
+        if self.presences.is_one(id) {
+            self.topics.owe_gap(id);
+        } else {
+            self.histories.be_blind(id);
+        }
     }
 
     /// The backplane refuses a topic.

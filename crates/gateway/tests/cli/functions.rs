@@ -12,12 +12,12 @@ fn the_library_is_loaded_once_and_shown() {
         assert_eq!(said.err, "");
         (said.code, said.out)
     };
-    assert_eq!(show(), (1, "none is loaded; this build has version 1\n".to_owned()));
+    assert_eq!(show(), (1, "none is loaded; this build has version 2\n".to_owned()));
     for _ in 0..2 {
         let said = fanfare(&["functions", "load"], &variables);
-        assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (0, "version 1 is loaded\n", ""));
+        assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (0, "version 2 is loaded\n", ""));
     }
-    assert_eq!(show(), (0, "version 1 is loaded; this build has version 1\n".to_owned()));
+    assert_eq!(show(), (0, "version 2 is loaded; this build has version 2\n".to_owned()));
     let event = r#"{"type":"order.updated","data":{"id":7}}"#;
     let position = redis.command(&["FCALL", "fanfare_publish", "1", "fanfare:acme:channel:orders", event]);
     assert!(position.ends_with("-1"), "{position}");
@@ -37,15 +37,15 @@ fn an_older_library_is_replaced_and_a_newer_one_stays() {
     let variables = [("FANFARE_BACKPLANE", &*redis.url())];
     redis.command(&["FUNCTION", "LOAD", &library(0)]);
     let said = fanfare(&["functions", "show"], &variables);
-    assert_eq!((said.code, said.out.as_str()), (1, "version 0 is loaded; this build has version 1\n"));
-    assert_eq!(fanfare(&["functions", "load"], &variables).out, "version 1 is loaded\n");
+    assert_eq!((said.code, said.out.as_str()), (1, "version 0 is loaded; this build has version 2\n"));
+    assert_eq!(fanfare(&["functions", "load"], &variables).out, "version 2 is loaded\n");
 
     redis.command(&["FUNCTION", "LOAD", "REPLACE", &library(9)]);
     let said = fanfare(&["functions", "load"], &variables);
-    let newer = "version 9 is loaded, which is newer than version 1 of this build and stays\n";
+    let newer = "version 9 is loaded, which is newer than version 2 of this build and stays\n";
     assert_eq!((said.code, said.out.as_str()), (0, newer));
     let said = fanfare(&["functions", "show"], &variables);
-    assert_eq!((said.code, said.out.as_str()), (0, "version 9 is loaded; this build has version 1\n"));
+    assert_eq!((said.code, said.out.as_str()), (0, "version 9 is loaded; this build has version 2\n"));
 }
 
 #[test]

@@ -53,7 +53,7 @@ async fn welcome_tells_all_that_a_client_has_to_know() {
     assert!(server_time.abs_diff(unix_ms()) < 5_000, "{server_time}");
     let state = |topic: &str| json!({ "topic": topic, "position": EMPTY });
     let expected = json!({
-        "op": "welcome", "version": 1, "features": ["durable", "history", "publish", "requests"], "connection": null, "node": "node-1", "tenant": "acme",
+        "op": "welcome", "version": 1, "features": ["durable", "history", "presence", "publish", "requests"], "connection": null, "node": "node-1", "tenant": "acme",
         "user": "42", "expires_at": claims["exp"].as_u64().unwrap() * 1_000, "server_time": null, "ping_ms": 30_000,
         "limits": {
             "message_bytes": 65_536, "subscriptions": 10_000, "frames_per_minute": 600, "publishes_per_minute": 600, "outbox_bytes": 1_048_576,

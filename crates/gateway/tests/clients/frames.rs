@@ -197,7 +197,6 @@ async fn a_frame_with_a_wrong_field_is_refused_and_the_connection_lives() {
     let cases = [
         (json!({ "op": "dance", "id": 3 }), json!(3), None, "unknown op \"dance\""),
         // Ops of later versions are told apart by the features of `welcome`.
-        (json!({ "op": "presence", "id": 3, "topic": "tenant" }), json!(3), None, "unknown op \"presence\""),
         (json!({ "op": "subscribe", "id": 3 }), json!(3), None, "`topic` is missing"),
         (json!({ "op": "subscribe", "id": 3, "topic": 7 }), json!(3), None, "`topic` must be a string"),
         (

@@ -77,6 +77,7 @@ async fn each_verb_opens_its_paths_in_the_tenants_of_the_key_and_no_others() {
             ),
             ("publish", "POST", format!("/v1/tenants/{tenant}/events"), BATCH.to_owned(), 200),
             ("read", "GET", format!("/v1/tenants/{tenant}/topics/tenant/history"), String::new(), 200),
+            ("read", "GET", format!("/v1/tenants/{tenant}/topics/tenant/presence"), String::new(), 200),
             ("read", "GET", format!("/v1/stats?tenant={tenant}&user=42"), String::new(), 200),
             ("disconnect", "POST", format!("/v1/tenants/{tenant}/users/42/disconnect"), String::new(), 202),
             ("revoke", "POST", "/v1/tokens/revoke".into(), format!(r#"{{"jti":"t-1","tenant":"{tenant}"}}"#), 202),

@@ -10,6 +10,7 @@ mod keys;
 mod openapi;
 mod orders;
 mod page;
+mod presence;
 mod publish;
 mod refusals;
 mod stats;

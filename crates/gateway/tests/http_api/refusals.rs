@@ -48,6 +48,7 @@ async fn each_path_takes_its_method_and_other_paths_are_not_there() {
         (EVENTS, "POST"),
         ("/v1/tenants/acme/events", "POST"),
         ("/v1/tenants/acme/topics/channel:news/history", "GET, HEAD"),
+        ("/v1/tenants/acme/topics/channel:news/presence", "GET, HEAD"),
         ("/v1/tenants/acme/users/42/disconnect", "POST"),
         ("/v1/tokens/revoke", "POST"),
         ("/v1/stats", "GET, HEAD"),

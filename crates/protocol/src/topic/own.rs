@@ -4,7 +4,7 @@
 use super::{Tenant, TopicKey};
 
 /// No topic has a brace. On Redis the other one stands before the prefix, so that the channel shares the topic's slot.
-const PRESENCE: &str = "}:presence";
+pub(super) const PRESENCE: &str = "}:presence";
 const REPLIES: &str = ":replies:";
 const CONTROL: &str = "control";
 
@@ -76,7 +76,7 @@ mod tests {
             let topic = TopicKey::parse(text).unwrap();
             assert_eq!(topic.channel_kind(), ChannelKind::Topic);
             assert_eq!(topic.presence().channel_kind(), ChannelKind::Presence(text));
-            assert_eq!(topic.presence().tenant(), "acme");
+            assert_eq!((topic.presence().tenant(), topic.presence().topic()), ("acme", topic.topic()));
             assert!(TopicKey::parse(topic.presence().as_str()).is_err());
         }
         for node in ["n-1", "a.b", "presence"] {
