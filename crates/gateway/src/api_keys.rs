@@ -231,6 +231,27 @@ verbs = ["revoke", "disconnect"]
     }
 
     #[tokio::test]
+    async fn a_key_of_every_tenant_is_one_for_its_verbs_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keys.toml");
+        let of = |key: &str, tenants: &str| {
+            format!("[[key]]\nname = '{key}'\nkey = '{key}'\ntenants = [{tenants}]\nverbs = ['read']\n")
+        };
+        let file = [of("all", "'acme', '*'"), of("all2", "'**'"), of("some", "'*-test', 'a*'"), of("none", "")];
+        fs::write(&path, file.concat()).unwrap();
+        let keys = keys(&[("app", "app")], Some(path)).await.unwrap();
+        let everywhere = |key: &str, verb| keys.check(key).unwrap().may_in_every_tenant(verb);
+        assert_eq!(
+            ["all", "all2", "some", "none", "app"].map(|key| everywhere(key, Verb::Read)),
+            [true, true, false, false, true]
+        );
+        assert!(!everywhere("all", Verb::Revoke) && everywhere("app", Verb::Revoke));
+        let mut names: Vec<_> = keys.names().into_iter().collect();
+        names.sort();
+        assert_eq!(names.iter().map(|name| &**name).collect::<Vec<_>>(), ["all", "all2", "app", "none", "some"]);
+    }
+
+    #[tokio::test]
     async fn a_key_of_the_file_may_do_what_the_file_says() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keys.toml");

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::commands::{config_check, explain, functions, publish, tail, token};
+use crate::commands::{config_check, explain, functions, publish, stats, tail, token};
 use crate::config::{Config, Mode};
 use crate::machine::Machine;
 use crate::settings::{Loaded, Settings, load, rows};
@@ -33,6 +33,7 @@ Examples:
   fanfare publish acme channel:orders '{\"type\":\"order.updated\",\"data\":{\"id\":7}}'
   fanfare publish acme channel:orders '{\"type\":\"order.updated\"}' --durable
   fanfare tail acme channel:orders
+  fanfare stats
 
 Every setting is a flag, an environment variable (FANFARE_DRAIN_S) and a key of the configuration file (drain_s). \
 Flags win over the environment, and the environment over the file. `fanfare serve --help` lists them.";
@@ -50,6 +51,8 @@ enum Command {
     Tail(tail::TailArgs),
     /// Tell why a user may, or may not, get a topic
     Explain(explain::ExplainArgs),
+    /// Show who is connected where: nodes, tenants, one user
+    Stats(stats::StatsArgs),
     /// Look after the function library that durable events need in Redis
     #[command(subcommand)]
     Functions(FunctionsCommand),
@@ -147,6 +150,7 @@ fn dispatch(node: &Node, cli: Cli, matches: &ArgMatches) -> anyhow::Result<ExitC
         Command::Publish(args) => publish::run(&args, &tool_config(&loaded())?)?,
         Command::Tail(args) => tail::run(&args, &tool_config(&loaded())?)?,
         Command::Explain(args) => return Ok(explain::run(&args, &loaded())),
+        Command::Stats(args) => stats::run(&args, &tool_config(&loaded())?)?,
         Command::Functions(FunctionsCommand::Load(_)) => return functions::load(&tool_config(&loaded())?),
         Command::Functions(FunctionsCommand::Show(_)) => return functions::show(&tool_config(&loaded())?),
         Command::Config(ConfigCommand::Check(args)) => {
@@ -181,6 +185,7 @@ fn command() -> clap::Command {
         .mut_subcommand("publish", |command| hide(command, PUBLISH_EXAMPLES))
         .mut_subcommand("tail", |command| hide(command, TAIL_EXAMPLES))
         .mut_subcommand("explain", |command| hide(command, EXPLAIN_EXAMPLES))
+        .mut_subcommand("stats", |command| hide(command, STATS_EXAMPLES))
         .mut_subcommand("functions", |functions| {
             functions
                 .mut_subcommand("load", |command| hide(command, FUNCTIONS_EXAMPLES))
@@ -223,6 +228,16 @@ Examples:
 The exit code is 0 when it is allowed, 1 when it isn't, 2 when nothing can be said.
 ";
 
+const STATS_EXAMPLES: &str = "\
+Examples:
+  fanfare stats
+  fanfare stats --node http://localhost:9090 --api-key \"$KEY\"
+  fanfare stats --tenant acme --user 42
+  fanfare stats --json | jq .cluster.by_tenant
+
+It asks the HTTP API of one node, which tells of all. The key needs the verb read; one for some tenants sees only those.
+";
+
 const FUNCTIONS_EXAMPLES: &str = "\
 Examples:
   fanfare functions load --backplane redis://admin:password@redis:6379
@@ -259,9 +274,15 @@ mod tests {
         for row in rows() {
             assert!(serve.contains(&row.flag()), "{}", row.key);
         }
-        for path in
-            [&["token"][..], &["publish"], &["tail"], &["explain"], &["functions", "load"], &["config", "check"]]
-        {
+        for path in [
+            &["token"][..],
+            &["publish"],
+            &["tail"],
+            &["stats"],
+            &["explain"],
+            &["functions", "load"],
+            &["config", "check"],
+        ] {
             assert!(!help(path).contains("--outbox-bytes-max"), "{path:?}");
             assert!(help(path).contains("Every setting of `fanfare serve` is a flag here too."), "{path:?}");
         }

@@ -6,6 +6,7 @@ pub(crate) mod explain;
 pub(crate) mod functions;
 mod node_api;
 pub(crate) mod publish;
+pub(crate) mod stats;
 pub(crate) mod tail;
 pub(crate) mod token;
 mod websocket;

@@ -9,6 +9,7 @@ use fanfare_protocol::{Tenant, Topic};
 use reqwest::{Client, RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
 
+use crate::cli::variable;
 use crate::config::{Config, is_loopback};
 use crate::secret::Secret;
 
@@ -63,9 +64,21 @@ impl NodeApi {
         published.position.context("the node has published it without keeping it: is it an older one?")
     }
 
+    /// Who is connected where; of this user, too, when there is one. JSON, as the node wrote it.
+    pub(super) async fn stats(&self, user: Option<(Tenant, &str)>) -> anyhow::Result<Bytes> {
+        let mut url = self.url_of(&["v1", "stats"])?;
+        if let Some((tenant, user)) = user {
+            url.query_pairs_mut().append_pair("tenant", tenant.as_str()).append_pair("user", user);
+        }
+        self.answer_to(client(&url)?.get(url)).await
+    }
+
     fn events_url(&self, tenant: &Tenant, topic: &Topic) -> anyhow::Result<Url> {
+        self.url_of(&["v1", "tenants", tenant.as_str(), "topics", topic.as_str(), "events"])
+    }
+
+    fn url_of(&self, path: &[&str]) -> anyhow::Result<Url> {
         let mut url = self.url.clone();
-        let path = ["v1", "tenants", tenant.as_str(), "topics", topic.as_str(), "events"];
         // Escapes what a topic may contain and a path may not.
         url.path_segments_mut().ok().context("the node's address can't have a path")?.pop_if_empty().extend(path);
         Ok(url)
@@ -101,9 +114,24 @@ pub(super) fn client(url: &Url) -> anyhow::Result<Client> {
     client.build().context("can't make an HTTP client")
 }
 
-/// The address of the API of the node that this configuration describes.
-pub(super) fn configured_url(config: &Config) -> String {
-    format!("http://{}", reachable(config.network.api_listen.unwrap_or(config.network.admin_listen)))
+/// The address that is given, or that of the environment, or that of the node that this configuration describes.
+pub(super) fn node_url(given: Option<&str>, config: &Config) -> String {
+    let given = given.map(str::to_owned).or_else(node_of_environment);
+    let listen = config.network.api_listen.unwrap_or(config.network.admin_listen);
+    given.unwrap_or_else(|| format!("http://{}", reachable(listen)))
+}
+
+/// `FANFARE_NODE_URL`.
+pub(super) fn node_of_environment() -> Option<String> {
+    variable("FANFARE_NODE_URL")?.into_string().ok()
+}
+
+/// The key that is given, or that of the environment, or the first of the node's own.
+pub(super) fn api_key(given: Option<&Secret>, config: &Config) -> anyhow::Result<Secret> {
+    let given = given.cloned();
+    let given = given.or_else(|| Some(Secret::new(variable("FANFARE_API_KEY")?.into_string().ok()?)));
+    let given = given.or_else(|| Some(config.api_keys.keys.first()?.key.clone()));
+    given.context("no API key: give --api-key or FANFARE_API_KEY; `fanfare serve --dev` prints one")
 }
 
 /// An address to connect to: a node that listens everywhere is on this machine.

@@ -12,8 +12,7 @@ use fanfare_protocol::{Codec, Event, Position, Tenant, Topic, TopicKey};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::block_on;
-use super::node_api::{NodeApi, configured_url};
-use crate::cli::variable;
+use super::node_api::{NodeApi, api_key, node_of_environment, node_url};
 use crate::config::{BackplaneConfig, Config, Rule};
 use crate::secret::Secret;
 use crate::settings::Settings;
@@ -57,7 +56,7 @@ pub(crate) fn run(args: &PublishArgs, config: &Config) -> anyhow::Result<()> {
     let event = Event::from_envelope(Codec::Json, envelope.into(), rule.event_bytes_max)
         .context("the event can't be published")?;
 
-    let node = args.node.clone().or_else(|| variable("FANFARE_NODE_URL")?.into_string().ok());
+    let node = args.node.clone().or_else(node_of_environment);
     let position = match (&config.backplane, node) {
         (BackplaneConfig::Redis(redis), None) => {
             let topic = TopicKey::new(&tenant, &topic);
@@ -69,8 +68,8 @@ pub(crate) fn run(args: &PublishArgs, config: &Config) -> anyhow::Result<()> {
             if args.maxlen.is_some() || args.ttl_s.is_some() {
                 bail!("a node's HTTP API has no --maxlen and no --ttl-s: leave them out, or publish through Redis");
             }
-            let url = node.unwrap_or_else(|| configured_url(config));
-            let api = NodeApi::new(&url, api_key(args, config)?)?;
+            let url = node_url(node.as_deref(), config);
+            let api = NodeApi::new(&url, api_key(args.api_key.as_ref(), config)?)?;
             if args.durable {
                 Some(block_on(api.publish_durable(&tenant, &topic, event.envelope, args.id.as_deref()))?)
             } else {
@@ -94,13 +93,6 @@ fn read_stdin() -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     std::io::stdin().read_to_end(&mut bytes).context("can't read the event from standard input")?;
     Ok(bytes)
-}
-
-fn api_key(args: &PublishArgs, config: &Config) -> anyhow::Result<Secret> {
-    let given = args.api_key.clone();
-    let given = given.or_else(|| Some(Secret::new(variable("FANFARE_API_KEY")?.into_string().ok()?)));
-    let given = given.or_else(|| Some(config.api_keys.keys.first()?.key.clone()));
-    given.context("no API key: give --api-key or FANFARE_API_KEY; `fanfare serve --dev` prints one")
 }
 
 /// How long a connection to Redis may take before it is given up.

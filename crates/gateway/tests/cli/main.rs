@@ -10,5 +10,6 @@ mod publish;
 #[path = "../../../backplane/tests/support/redis_server.rs"]
 #[allow(dead_code, reason = "other suites use the rest")]
 mod redis_server;
+mod stats;
 mod tail;
 mod token;

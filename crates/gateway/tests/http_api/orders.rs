@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
+use crate::support::redis_cluster::{ClusterProcess, first_owner, slot_of};
 use crate::support::{Client, Handshake, Node, RedisProcess, Reply, token, until};
-use crate::{assert_problem, key_file, post, post_with_key, problem, token_with_id, two_nodes};
+use crate::{assert_problem, get, key_file, post, post_with_key, problem, token_with_id, two_nodes};
 
 const REVOKE: &str = "/v1/tokens/revoke";
 const REVOKED: &str = "the token is revoked";
@@ -209,4 +210,36 @@ async fn what_redis_does_not_take_is_not_called_accepted() {
     until("the outage is noticed", async || revoke(&node, &json!({"jti": "t-1"})).await.status == 503).await;
     assert_problem(&revoke(&node, &json!({"jti": "t-1"})).await, 503, "unavailable");
     assert_problem(&post(&node, &user_path("acme", "42"), &[], b"").await, 503, "unavailable");
+}
+
+#[tokio::test]
+async fn on_a_redis_cluster_orders_reach_every_node_as_well() {
+    let cluster = ClusterProcess::start();
+    let start = async |name: &str| Node::start_on(&cluster.url(), &[("FANFARE_NODE_ID", name)]).await;
+    let nodes = [start("one").await, start("two").await];
+    let control = first_owner(slot_of("fanfare:control"));
+    until("both nodes listen", async || cluster.subscribers(control, "fanfare:control") == 2).await;
+    let (mut disconnected, mut revoked) = (Vec::new(), Vec::new());
+    for node in &nodes {
+        disconnected.push(Client::connect(node, &token("acme", "42")).await);
+        revoked.push(Client::connect(node, &token_with_id("acme", "7", "t-1")).await);
+    }
+    let counted = async || get(&nodes[0], "/v1/stats?tenant=acme&user=42").await.json();
+    until("all are counted", async || {
+        let told = counted().await;
+        told["cluster"]["by_tenant"] == json!({"acme": 4}) && told["user"]["by_node"] == json!({"one": 1, "two": 1})
+    })
+    .await;
+    assert_accepted(&post(&nodes[0], &user_path("acme", "42"), &[], b"").await);
+    for client in &mut disconnected {
+        is_sent_away(client, "disconnected by the backend").await;
+    }
+    assert_accepted(&revoke(&nodes[1], &json!({"jti": "t-1"})).await);
+    for client in &mut revoked {
+        is_sent_away(client, REVOKED).await;
+    }
+    let token = token_with_id("acme", "7", "t-1");
+    for node in &nodes {
+        is_sent_away(&mut Handshake::to(node).bearer(&token).open().await, REVOKED).await;
+    }
 }

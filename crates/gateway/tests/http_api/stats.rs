@@ -97,9 +97,14 @@ async fn a_user_is_counted_on_demand_on_every_node() {
     assert_eq!((&nobody["user"]["connections"], &nobody["user"]["tenant"]), (&json!(0), &json!("globex")));
     // A node that doesn't answer is missing, and that is said.
     two.kill();
-    let told = get(&one, asked).await.json();
-    assert_eq!(told["user"]["by_node"], json!({"one": 1}));
-    assert_eq!(told["user"]["complete"], json!(ids(&told) == ["one"]));
+    until("one has answered", async || {
+        let told = get(&one, asked).await.json();
+        assert_eq!(told["user"]["by_node"].get("two"), None);
+        let has_answered = told["user"]["by_node"] == json!({"one": 1});
+        assert_eq!(told["user"]["complete"], json!(has_answered && ids(&told) == ["one"]));
+        has_answered
+    })
+    .await;
 }
 
 #[tokio::test]
