@@ -23,7 +23,7 @@ async fn every_command_of_the_page_works_when_it_is_pasted() {
         assert!(output.status.success(), "{command}: {out}{err}");
         answers.push(serde_json::from_str::<Value>(&out).unwrap());
     }
-    assert_eq!(answers.len(), 9);
+    assert_eq!(answers.len(), 10);
     assert_eq!(answers[0], json!({"published": true}));
     let told = client.expect_disconnect(4403).await;
     assert_eq!(told["reason"], "disconnected by the backend");
