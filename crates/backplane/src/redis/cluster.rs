@@ -39,6 +39,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use self::coordinator::Coordinator;
+pub(super) use self::coordinator::primaries;
 use self::part::Common;
 use self::table::Table;
 use super::config::RedisConfig;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use fanfare_backplane::{Backplane, Keep, State};
+use fanfare_backplane::{Backplane, FunctionLibrary, Keep, State};
 
 use crate::support::cluster::{ClusterProcess, first_owner};
 use crate::support::node::{Node, Told, config, message, topic};
@@ -117,4 +117,21 @@ async fn a_password_is_used_for_every_node() {
     let State::Connecting { error: Some(error) } = state else { panic!("not an error: {state:?}") };
     assert!(error.contains("it does not accept the user name or the password"), "{error}");
     assert!(!error.contains("hunter3"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_loads_the_function_library_on_every_primary() {
+    let cluster = ClusterProcess::start_primaries(&[]);
+    let library = FunctionLibrary::on(config(&cluster.url()));
+    assert_eq!(library.loaded_version().await, Ok(None));
+    assert_eq!(library.load().await, Ok(FunctionLibrary::VERSION));
+    assert_eq!(library.loaded_version().await, Ok(Some(FunctionLibrary::VERSION)));
+    for node in &cluster.nodes {
+        assert_eq!(node.command(&["FCALL_RO", "fanfare_version", "0"]), FunctionLibrary::VERSION.to_string());
+    }
+    // One that lost it counts.
+    cluster.nodes[1].command(&["FUNCTION", "FLUSH"]);
+    assert_eq!(library.loaded_version().await, Ok(None));
+    assert_eq!(library.load().await, Ok(FunctionLibrary::VERSION));
+    assert_eq!(library.loaded_version().await, Ok(Some(FunctionLibrary::VERSION)));
 }

@@ -15,6 +15,7 @@ use super::Shared;
 use super::member::{Member, configured};
 use super::slots::{self, SLOTS, SlotMap, View};
 use crate::redis::backoff::Backoff;
+use crate::redis::config::RedisConfig;
 use crate::redis::connect;
 use crate::redis::connect_error::{Cause, ConnectError, server_words};
 use crate::redis::line::Line;
@@ -126,12 +127,12 @@ impl Coordinator {
                 nodes.push(known.clone());
             }
         }
-        let (views, mut failures) = first_answers(nodes.iter().map(|node| self.ask_anew(node)).collect()).await;
+        let (views, failures) =
+            first_answers(nodes.iter().map(|node| ask_anew(&self.shared.config, node)).collect()).await;
         if !views.is_empty() {
             return Ok(views);
         }
-        failures.sort_by(|(a, _), (b, _)| a.cmp(b));
-        Err(ConnectError { server: self.shared.config.server.to_string(), cause: Cause::NoMember(failures) })
+        Err(nobody(&self.shared.config, failures))
     }
 
     async fn ask_connected(&self, endpoint: &Endpoint, publisher: &Publisher) -> Result<View, (String, Cause)> {
@@ -142,22 +143,6 @@ impl Coordinator {
         };
         let asked = timeout(limit, asking).await.unwrap_or(Err(Cause::AnswerTimeout { limit }));
         asked.map_err(|cause| (endpoint.authority(), cause))
-    }
-
-    async fn ask_anew(&self, node: &Endpoint) -> Result<View, (String, Cause)> {
-        let config = configured(&self.shared.config, Address::Member(node.clone()));
-        let limit = config.response_timeout;
-        let asking = async {
-            let link = connect::open(&config, Line::new(), None, AsyncConnectionConfig::new()).await;
-            let mut link = link.map_err(|error| error.cause)?;
-            tokio::select! {
-                view = timeout(limit, view(&mut link.connection, node)) => {
-                    view.unwrap_or(Err(Cause::AnswerTimeout { limit }))
-                }
-                () = link.driver => Err(Cause::Closed),
-            }
-        };
-        asking.await.map_err(|cause: Cause| (node.authority(), cause))
     }
 
     /// How the cluster is, as far as the node's topics are concerned. `error` is why nobody could be asked.
@@ -224,6 +209,40 @@ fn worst(states: Vec<State>) -> Result<State, Option<String>> {
         None if is_any => Ok(State::Up),
         None => Err(None),
     }
+}
+
+/// The primaries of a cluster, each as a server of its own, for whoever has something to do on all of them.
+pub(in crate::redis) async fn primaries(
+    config: &RedisConfig,
+    nodes: &[Endpoint],
+) -> Result<Vec<RedisConfig>, ConnectError> {
+    let (views, failures) = first_answers(nodes.iter().map(|node| ask_anew(config, node)).collect()).await;
+    if views.is_empty() {
+        return Err(nobody(config, failures));
+    }
+    let slots = SlotMap::agreed(&views);
+    Ok(slots.primaries().map(|primary| configured(config, Address::Primary((**primary).clone()))).collect())
+}
+
+fn nobody(config: &RedisConfig, mut failures: Vec<(String, Cause)>) -> ConnectError {
+    failures.sort_by(|(a, _), (b, _)| a.cmp(b));
+    ConnectError { server: config.server.to_string(), cause: Cause::NoMember(failures) }
+}
+
+async fn ask_anew(config: &RedisConfig, node: &Endpoint) -> Result<View, (String, Cause)> {
+    let config = configured(config, Address::Member(node.clone()));
+    let limit = config.response_timeout;
+    let asking = async {
+        let link = connect::open(&config, Line::new(), None, AsyncConnectionConfig::new()).await;
+        let mut link = link.map_err(|error| error.cause)?;
+        tokio::select! {
+            view = timeout(limit, view(&mut link.connection, node)) => {
+                view.unwrap_or(Err(Cause::AnswerTimeout { limit }))
+            }
+            () = link.driver => Err(Cause::Closed),
+        }
+    };
+    asking.await.map_err(|cause: Cause| (node.authority(), cause))
 }
 
 /// What the nodes say, unless that is older than what was known.
