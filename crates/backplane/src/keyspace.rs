@@ -97,9 +97,13 @@ impl Prefix {
         format!("{}node:{node_id}:probe", self.0)
     }
 
-    /// The key that remembers that a token is revoked. No tenant is called `revoked`.
-    pub(crate) fn revoked(&self, token_id: &str) -> String {
-        format!("{}revoked:{token_id}", self.0)
+    /// The key that remembers that a token is revoked: that of one tenant, which says nothing of another's token with the
+    /// same `jti`, or everybody's. No tenant is called `revoked`, and no topic.
+    pub(crate) fn revoked(&self, token_id: &str, tenant: Option<&Tenant>) -> String {
+        match tenant {
+            Some(tenant) => format!("{}{tenant}:revoked:{token_id}", self.0),
+            None => format!("{}revoked:{token_id}", self.0),
+        }
     }
 
     /// The sorted set of nodes by their last report.
@@ -140,10 +144,11 @@ mod tests {
         assert_eq!(Prefix::default().info(&topic), "{fanfare:acme:channel:orders}:info");
         assert_eq!(Prefix::parse("prod:ff").unwrap().channel(&topic), "prod:ff:acme:channel:orders");
         assert_eq!(Prefix::default().probe_channel("a-1"), "fanfare:node:a-1:probe");
-        assert_eq!(Prefix::default().revoked("t-1"), "fanfare:revoked:t-1");
         assert_eq!(Prefix::default().nodes(), "fanfare:nodes");
         assert_eq!(Prefix::default().node("a-1"), "fanfare:node:a-1");
         let acme = Tenant::parse("acme").unwrap();
+        assert_eq!(Prefix::default().revoked("t-1", None), "fanfare:revoked:t-1");
+        assert_eq!(Prefix::default().revoked("t-1", Some(&acme)), "fanfare:acme:revoked:t-1");
         assert_eq!(Prefix::default().requests(&acme), "fanfare:acme:requests");
         assert_eq!(Prefix::default().channel(&TopicKey::replies(&acme, "a-1")), "fanfare:acme:replies:a-1");
         assert_eq!(Prefix::default(), Prefix::parse("fanfare").unwrap());

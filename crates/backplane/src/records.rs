@@ -17,16 +17,13 @@ pub struct NodeReport {
     pub report: Bytes,
 }
 
-/// The value of a revoked token that belongs to no tenant in particular. No tenant is called so.
-pub(crate) const EVERY_TENANT: &str = "*";
-
 impl Backplane {
-    /// Remembers for `ttl` that the token with this `jti` is revoked: the one of this tenant, or of any.
+    /// Remembers for `ttl` that the token with this `jti` is revoked: the one of this tenant, or of any. What is remembered
+    /// already, for another tenant or for longer, stays.
     ///
     /// # Errors
     /// When that is not known to be remembered. It may be all the same after [`PublishError::Timeout`].
     pub async fn revoke(&self, token_id: &str, tenant: Option<&Tenant>, ttl: Duration) -> Result<(), PublishError> {
-        let tenant = tenant.map_or(EVERY_TENANT, Tenant::as_str);
         match &self.kind {
             Kind::Memory(node) => {
                 node.records().revoke(token_id, tenant, ttl);
@@ -41,14 +38,13 @@ impl Backplane {
     /// # Errors
     /// When the backplane is away or refuses; then nothing is known.
     pub async fn revoked(&self, tokens: &[(&str, &Tenant)]) -> Result<Vec<bool>, PublishError> {
-        let values = match &self.kind {
-            Kind::Memory(node) => tokens.iter().map(|(token_id, _)| node.records().revoked(token_id)).collect(),
-            Kind::Redis(node) => node.revoked(tokens.iter().map(|(token_id, _)| *token_id)).await?,
-        };
-        let is_revoked = |(value, (_, tenant)): (Option<String>, &(&str, &Tenant))| {
-            value.is_some_and(|of| of == EVERY_TENANT || of == tenant.as_str())
-        };
-        Ok(values.into_iter().zip(tokens).map(is_revoked).collect())
+        match &self.kind {
+            Kind::Memory(node) => {
+                let records = node.records();
+                Ok(tokens.iter().map(|(token_id, tenant)| records.is_revoked(token_id, tenant)).collect())
+            }
+            Kind::Redis(node) => node.revoked(tokens).await,
+        }
     }
 
     /// Tells all nodes how this one is; forgotten after `ttl`.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fanfare_core::admission::Place;
+use fanfare_core::rate::FrameRate;
 use fanfare_protocol::{ClientFrame, Codec, ErrorCode, FrameError, ServerFrame, reply_frame, request};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
@@ -17,7 +18,7 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, Request, Response, StatusCode};
 
 use self::rate::UserRates;
-use crate::auth::Principal;
+use crate::auth::{AuthError, Principal};
 use crate::client::Refused;
 use crate::client::history::{self, History};
 use crate::client::presence::{self, PresenceList};
@@ -40,6 +41,7 @@ const COMMANDS: &[&str] = &["publish", "request", "presence", "history"];
 pub struct ClientApi {
     node: Arc<Node>,
     rates: UserRates,
+    publish_rates: UserRates,
     /// Until a command's body is complete.
     body_timeout: Duration,
 }
@@ -51,8 +53,8 @@ enum Failure {
     Refusal(#[from] Refusal),
     #[error("{}", .0.message)]
     Refused(Refused),
-    #[error("frames_per_minute = {limit} reached")]
-    RateLimited { limit: u32, wait: Duration },
+    #[error("{setting} = {limit} reached")]
+    RateLimited { setting: &'static str, limit: u32, wait: Duration },
     #[error("send the command as application/json or application/msgpack")]
     MediaType,
     #[error("the body did not arrive in time")]
@@ -62,7 +64,9 @@ enum Failure {
 impl ClientApi {
     /// For the clients of `node`.
     pub fn new(node: &Arc<Node>, body_timeout: Duration) -> Self {
-        Self { node: Arc::clone(node), rates: UserRates::new(node.config.frame_rate), body_timeout }
+        let (rates, publish_rates) = (node.config.frame_rate, node.config.publish_rate);
+        let (rates, publish_rates) = (UserRates::new(rates), UserRates::new(publish_rates));
+        Self { node: Arc::clone(node), rates, publish_rates, body_timeout }
     }
 
     /// Whether a path leads here, be there such a command or not.
@@ -111,28 +115,51 @@ impl ClientApi {
     ) -> Result<(Principal, Place), Failure> {
         let place = upgrade::let_in(&self.node, origins, request.headers(), address)?;
         let token = upgrade::token(request, &Offer::default()).ok_or(Refusal::NoToken)?;
-        let principal = self.node.authenticate(&token).await.map_err(Refusal::from)?;
-        self.rates.check(&principal.tenant, &principal.user).map_err(|wait| {
-            self.node.metrics.rate_limited();
-            Failure::RateLimited { limit: self.node.config.frame_rate.per_minute.get(), wait }
-        })?;
+        let principal = self.node.verifier.verify(&token).await.map_err(Refusal::from)?;
+        // Before Redis is asked about the token: who sends too much costs it nothing.
+        self.check_rate(&self.rates, "frames_per_minute", self.node.config.frame_rate, &principal)?;
+        if self.node.control.is_revoked(&principal).await {
+            return Err(Refusal::from(AuthError::Revoked).into());
+        }
         Ok((principal, place))
+    }
+
+    fn check_rate(
+        &self,
+        rates: &UserRates,
+        setting: &'static str,
+        rate: FrameRate,
+        principal: &Principal,
+    ) -> Result<(), Failure> {
+        rates.check(&principal.tenant, &principal.user).map_err(|wait| {
+            self.node.metrics.rate_limited();
+            Failure::RateLimited { setting, limit: rate.per_minute.get(), wait }
+        })
     }
 
     async fn run(&self, command: &str, principal: &Principal, request: Request<Incoming>) -> Result<Vec<u8>, Failure> {
         let codec = codec(request.headers())?;
         let body = self.read(request.into_body()).await?;
+        // The body may have taken its time.
+        if self.node.control.was_just_revoked(principal) {
+            return Err(Refusal::from(AuthError::Revoked).into());
+        }
         let frame = ClientFrame::decode_fields(codec, command, body)?;
-        self.handle(principal, codec, frame).await.map_err(Failure::Refused)
+        self.handle(principal, codec, frame).await
     }
 
     /// Does what the frame asks for. Returns the frame that answers it, in JSON.
-    async fn handle(&self, principal: &Principal, codec: Codec, frame: ClientFrame) -> Result<Vec<u8>, Refused> {
+    async fn handle(&self, principal: &Principal, codec: Codec, frame: ClientFrame) -> Result<Vec<u8>, Failure> {
         let node = &*self.node;
         match frame {
             ClientFrame::Publish { topic, event, durable, .. } => {
                 let wanted = publish::Wanted { topic: &topic, event: (codec, event), durable, connection: None };
-                let position = Publish::check(node, principal, wanted)?.send(node).await?;
+                let publish = Publish::check(node, principal, wanted)?;
+                // As over a connection: only what would reach the backplane counts.
+                let setting = "publishes_per_minute";
+                self.check_rate(&self.publish_rates, setting, node.config.publish_rate, principal)
+                    .inspect_err(|_| node.metrics.limit_reached(setting, 1))?;
+                let position = publish.send(node).await?;
                 Ok(ServerFrame::Published { id: None, position }.encode(Codec::Json))
             }
             ClientFrame::History { topic, limit, before, .. } => {
@@ -157,9 +184,13 @@ impl ClientApi {
                     Err(error) => Err(error),
                 };
                 let data = answer.map_err(|error| Refused::new(error.code, error.message))?;
+                // That may have been a minute. A connection of the token would have ended meanwhile.
+                if node.control.is_revoked(principal).await {
+                    return Err(Refusal::from(AuthError::Revoked).into());
+                }
                 Ok(reply_frame(Codec::Json, None, &data))
             }
-            _ => Err(Refused::new(ErrorCode::BadFrame, "this is no command")),
+            _ => Err(Refused::new(ErrorCode::BadFrame, "this is no command").into()),
         }
     }
 
@@ -199,6 +230,12 @@ impl Failure {
             }
             Self::BodyTimeout => problem::response(StatusCode::REQUEST_TIMEOUT, ErrorCode::Timeout.as_str(), &message),
         }
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
     }
 }
 

@@ -5,16 +5,15 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fanfare_backplane::{Backplane, PublishError};
-use fanfare_core::Farewell;
+use fanfare_core::{Farewell, Session};
 use fanfare_protocol::{CloseCode, Tenant, TopicKey};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::sync::{Notify, mpsc};
 
 use crate::auth::Principal;
 use crate::own_channels::{Heard, OwnChannels};
@@ -25,6 +24,9 @@ const QUEUE_MAX: usize = 1_024;
 
 /// Revocations heard lately, for who was just connecting: it asked Redis before, and is listed after.
 const RECENT_MAX: usize = 4_096;
+
+/// For so long they count: much longer than it takes to be listed. Later only Redis knows what is still revoked.
+const RECENT: Duration = Duration::from_mins(1);
 
 /// Tokens asked about in one go when Redis is back.
 const ASKED_AT_ONCE: usize = 1_000;
@@ -37,6 +39,9 @@ const COUNTED_WITHIN: Duration = Duration::from_millis(500);
 
 /// Answers to one question that wait to be taken.
 const COUNTS_MAX: usize = 1_000;
+/// Before they are asked about because Redis did not say whether somebody's token is revoked: much longer than it takes to be
+/// listed, and many such are asked about together.
+const ASK_LATER: Duration = Duration::from_secs(2);
 
 const DISCONNECTED: &str = "disconnected by the backend";
 const REVOKED: &str = "the token is revoked";
@@ -46,7 +51,11 @@ const REVOKED: &str = "the token is revoked";
 pub struct Control {
     backplane: Backplane,
     sessions: Arc<Sessions>,
-    recent: Mutex<VecDeque<Revoked>>,
+    recent: Mutex<VecDeque<(Instant, Revoked)>>,
+    /// Orders are heard again, and some were not.
+    is_back: Notify,
+    /// Somebody got in whose token Redis could not be asked about.
+    has_unasked: Notify,
     node: Arc<str>,
     counts: Mutex<Counts>,
 }
@@ -94,8 +103,15 @@ struct Revoked {
 impl Control {
     /// Nothing is revoked yet.
     pub fn new(node: &Arc<str>, backplane: Backplane, sessions: Arc<Sessions>) -> Arc<Self> {
-        let node = Arc::clone(node);
-        Arc::new(Self { backplane, sessions, recent: Mutex::default(), node, counts: Mutex::default() })
+        Arc::new(Self {
+            backplane,
+            sessions,
+            recent: Mutex::default(),
+            is_back: Notify::new(),
+            has_unasked: Notify::new(),
+            node: Arc::clone(node),
+            counts: Mutex::default(),
+        })
     }
 
     /// Disconnects a user's connections on every node.
@@ -153,6 +169,7 @@ impl Control {
             Ok(revoked) => revoked == [true],
             Err(error) => {
                 tracing::debug!(%error, "can't ask whether a token is revoked: it is found out when Redis is back");
+                self.has_unasked.notify_one();
                 false
             }
         }
@@ -160,7 +177,15 @@ impl Control {
 
     /// Whether a principal's token was revoked a moment ago. Without a pause, for who has just been listed.
     pub fn was_just_revoked(&self, principal: &Principal) -> bool {
-        self.recent.lock().iter().any(|revoked| revoked.concerns(principal))
+        if principal.token_id.is_none() {
+            return false;
+        }
+        let mut recent = self.recent.lock();
+        // Mostly there is none left, so that who connects looks at nothing.
+        while recent.front().is_some_and(|(heard, _)| heard.elapsed() > RECENT) {
+            recent.pop_front();
+        }
+        recent.iter().any(|(_, revoked)| revoked.concerns(principal))
     }
 
     /// How a client ends whose token is revoked.
@@ -170,24 +195,36 @@ impl Control {
 
     /// Carries out what it hears, for as long as the node lives.
     pub async fn run(self: Arc<Self>, channels: Arc<OwnChannels>) {
+        tokio::select! {
+            () = self.hear_all(&channels) => {}
+            () = self.ask_when_needed() => {}
+        }
+    }
+
+    async fn hear_all(self: &Arc<Self>, channels: &Arc<OwnChannels>) {
         let (sender, mut heard) = mpsc::channel(QUEUE_MAX);
         let _listening = channels.listen(TopicKey::control(), sender);
-        let mut asking: Option<JoinHandle<()>> = None;
         while let Some((_, heard)) = heard.recv().await {
             match heard {
                 Heard::Message(payload) => self.hear(&payload),
                 // What was said meanwhile is lost; what was revoked is remembered on Redis.
-                Heard::Confirmed => {
-                    asking.inspect(JoinHandle::abort);
-                    asking = Some(tokio::spawn(Arc::clone(&self).end_revoked()));
-                }
-                Heard::Lost => {
-                    asking.take().inspect(JoinHandle::abort);
-                }
+                Heard::Confirmed => self.is_back.notify_one(),
+                Heard::Lost => {}
                 Heard::Refused(error) => {
                     tracing::error!(error, "no order to disconnect or revoke reaches this node");
                 }
             }
+        }
+    }
+
+    async fn ask_when_needed(&self) {
+        loop {
+            tokio::select! {
+                () = self.is_back.notified() => {}
+                () = self.has_unasked.notified() => tokio::time::sleep(ASK_LATER).await,
+            }
+            // Who gets in unasked from here on has it done once more.
+            self.end_revoked().await;
         }
     }
 
@@ -215,7 +252,7 @@ impl Control {
                 if recent.len() == RECENT_MAX {
                     recent.pop_front();
                 }
-                recent.push_back(revoked);
+                recent.push_back((Instant::now(), revoked));
             }
             Ok(Order::Count { count, tenant, user }) => {
                 let is_theirs = |owner: &Principal| owner.tenant.as_str() == &*tenant && owner.user == user;
@@ -244,31 +281,37 @@ impl Control {
     }
 
     /// Asks about the tokens of all clients, until Redis has answered.
-    async fn end_revoked(self: Arc<Self>) {
-        let owners = self.sessions.owners_with_token_ids();
-        let mut rest = &owners[..];
-        while !rest.is_empty() {
-            let (now, later) = rest.split_at(ASKED_AT_ONCE.min(rest.len()));
-            let token_of = |owner: &'_ Arc<Principal>| owner.token_id.clone().unwrap_or_default();
-            let ids: Vec<_> = now.iter().map(|(_, owner)| token_of(owner)).collect();
-            let tokens: Vec<_> = ids.iter().map(|id| &**id).zip(now.iter().map(|(_, owner)| &owner.tenant)).collect();
-            match self.backplane.revoked(&tokens).await {
-                Ok(revoked) => {
-                    let ended = now.iter().zip(revoked).filter(|(_, is_revoked)| *is_revoked);
-                    ended.for_each(|((session, _), _)| _ = session.close(&Self::farewell_to_revoked()));
-                    rest = later;
-                }
-                // That lasts until somebody allows it, and then the node connects anew.
-                Err(error @ PublishError::Refused(_)) => {
-                    tracing::error!(%error, "Redis doesn't tell this node which tokens are revoked");
-                    return;
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "can't ask which tokens are revoked; asking again");
-                    tokio::time::sleep(ASK_AGAIN).await;
+    async fn end_revoked(&self) {
+        loop {
+            // Orders may be heard again before Redis can be asked, and who connects meanwhile gets in unasked: so the clients
+            // are looked up once it can be, and anew after each attempt that failed.
+            if self.backplane.can_publish() {
+                match self.end_those_revoked(&self.sessions.owners_with_token_ids()).await {
+                    Ok(()) => return,
+                    // That lasts until somebody allows it, and then the node connects anew.
+                    Err(error @ PublishError::Refused(_)) => {
+                        tracing::error!(%error, "Redis doesn't tell this node which tokens are revoked");
+                        return;
+                    }
+                    Err(error) => tracing::warn!(%error, "can't ask which tokens are revoked; asking again"),
                 }
             }
+            tokio::time::sleep(ASK_AGAIN).await;
         }
+    }
+
+    async fn end_those_revoked(&self, clients: &[(Arc<Session>, Arc<Principal>)]) -> Result<(), PublishError> {
+        for clients in clients.chunks(ASKED_AT_ONCE) {
+            let token = |(_, owner): &'_ (_, Arc<Principal>)| owner.token_id.clone().unwrap_or_default();
+            let ids: Vec<_> = clients.iter().map(token).collect();
+            let tokens: Vec<_> =
+                ids.iter().map(|id| &**id).zip(clients.iter().map(|(_, owner)| &owner.tenant)).collect();
+            let revoked = self.backplane.revoked(&tokens).await?;
+            for ((session, _), _) in clients.iter().zip(revoked).filter(|(_, is_revoked)| *is_revoked) {
+                session.close(&Self::farewell_to_revoked());
+            }
+        }
+        Ok(())
     }
 }
 

@@ -17,7 +17,7 @@ use crate::connection::Handler;
 use crate::control::Control;
 use crate::{client, drain, problem};
 
-/// When a client should try again after 503.
+/// When a client should try again after 429 and 503, unless more is known.
 const RETRY_AFTER_UNAVAILABLE: Duration = Duration::from_secs(1);
 
 /// The same where a limit was reached: as long as a WebSocket client waits at least.
@@ -105,7 +105,9 @@ pub fn response(code: ErrorCode, message: &str) -> Response<Full<Bytes>> {
         ErrorCode::Unauthenticated => {
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        ErrorCode::Unavailable | ErrorCode::NoBackend => retry_after(&mut response, RETRY_AFTER_UNAVAILABLE),
+        ErrorCode::Unavailable | ErrorCode::NoBackend | ErrorCode::RateLimited => {
+            retry_after(&mut response, RETRY_AFTER_UNAVAILABLE);
+        }
         _ => {}
     }
     response

@@ -50,9 +50,8 @@ pub async fn handle(
     if offer.codec.is_none()
         && let Err(refusal) = &admitted
     {
-        let (status, code) = refusal.status();
         node.metrics.upgrade_refused();
-        return problem::response(status, code.as_str(), &refusal.to_string());
+        return refusal.response();
     }
     let (response, upgraded) = match upgrade::upgrade(&mut request) {
         Ok(upgrading) => upgrading,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use fanfare_protocol::Tenant;
 
 use crate::records::NodeReport;
 
@@ -13,22 +14,25 @@ const SWEPT_AT: usize = 1_024;
 /// Values with the time at which they are forgotten.
 #[derive(Debug, Default)]
 pub(crate) struct Records {
-    revoked: HashMap<String, (String, Instant)>,
+    /// By `jti` and tenant; none: of any.
+    revoked: HashMap<(String, Option<Tenant>), Instant>,
     reports: HashMap<String, (Bytes, Instant)>,
 }
 
 impl Records {
-    pub(crate) fn revoke(&mut self, token_id: &str, tenant: &str, ttl: Duration) {
+    pub(crate) fn revoke(&mut self, token_id: &str, tenant: Option<&Tenant>, ttl: Duration) {
+        let now = Instant::now();
         if self.revoked.len() >= SWEPT_AT {
-            let now = Instant::now();
-            self.revoked.retain(|_, (_, end)| *end > now);
+            self.revoked.retain(|_, end| *end > now);
         }
-        self.revoked.insert(token_id.to_owned(), (tenant.to_owned(), Instant::now() + ttl));
+        let end = self.revoked.entry((token_id.to_owned(), tenant.cloned())).or_insert(now);
+        *end = (*end).max(now + ttl);
     }
 
-    pub(crate) fn revoked(&self, token_id: &str) -> Option<String> {
-        let (tenant, end) = self.revoked.get(token_id)?;
-        (*end > Instant::now()).then(|| tenant.clone())
+    pub(crate) fn is_revoked(&self, token_id: &str, tenant: &Tenant) -> bool {
+        let now = Instant::now();
+        let keys = [(token_id.to_owned(), None), (token_id.to_owned(), Some(tenant.clone()))];
+        keys.iter().any(|key| self.revoked.get(key).is_some_and(|end| *end > now))
     }
 
     pub(crate) fn report(&mut self, node_id: &str, report: Bytes, ttl: Duration) {

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use fanfare_protocol::Tenant;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -15,6 +16,9 @@ use crate::records::NodeReport;
 /// Records that are read at the same time: they share one connection's round trip.
 const READS_MAX: usize = 256;
 
+/// What stands in the key of a revoked token; only that it is there counts.
+const REVOKED: &[u8] = b"1";
+
 /// Nodes that are reported of at most; a cluster has fewer.
 const NODES_MAX: usize = 1_000;
 
@@ -23,15 +27,30 @@ const NODES_MAX: usize = 1_000;
 const LISTED_FOR: Duration = Duration::from_mins(5);
 
 impl Node {
-    pub(crate) async fn revoke(&self, token_id: &str, tenant: &str, ttl: Duration) -> Result<(), PublishError> {
-        self.put(&self.config.prefix.revoked(token_id), tenant.as_bytes(), ttl).await
+    pub(crate) async fn revoke(
+        &self,
+        token_id: &str,
+        tenant: Option<&Tenant>,
+        ttl: Duration,
+    ) -> Result<(), PublishError> {
+        let key = self.config.prefix.revoked(token_id, tenant);
+        let is_new = self.ask(&key, cmd("SET").arg(&key).arg(REVOKED).arg("NX").arg("PX").arg(millis(ttl))).await?;
+        if is_new {
+            return Ok(());
+        }
+        // -1: for ever; -2: it has expired this very moment.
+        let left: i64 = self.ask(&key, cmd("PTTL").arg(&key)).await?;
+        let is_longer = left == -1 || u64::try_from(left).is_ok_and(|left| left >= millis(ttl));
+        if is_longer { Ok(()) } else { self.put(&key, REVOKED, ttl).await }
     }
 
-    pub(crate) async fn revoked(
-        &self,
-        token_ids: impl Iterator<Item = &str>,
-    ) -> Result<Vec<Option<String>>, PublishError> {
-        self.get(token_ids.map(|token_id| self.config.prefix.revoked(token_id))).await
+    pub(crate) async fn revoked(&self, tokens: &[(&str, &Tenant)]) -> Result<Vec<bool>, PublishError> {
+        let prefix = &self.config.prefix;
+        let both = |(token_id, tenant): &(&str, &Tenant)| {
+            [prefix.revoked(token_id, None), prefix.revoked(token_id, Some(tenant))]
+        };
+        let values: Vec<Option<Vec<u8>>> = self.get(tokens.iter().flat_map(both)).await?;
+        Ok(values.chunks(2).map(|values| values.iter().any(Option::is_some)).collect())
     }
 
     pub(crate) async fn report(&self, node_id: &str, report: &[u8], ttl: Duration) -> Result<(), PublishError> {

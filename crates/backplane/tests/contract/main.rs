@@ -5,6 +5,7 @@
 mod durable;
 mod in_memory;
 mod live;
+mod revocations;
 mod shared;
 #[path = "../support/mod.rs"]
 mod support;
@@ -118,6 +119,9 @@ stories! {
         many_tokens_are_asked_about_at_once_and_answered_in_order,
         a_revoked_token_is_forgotten_in_time,
         what_a_node_reports_is_read_by_all_until_it_is_silent;
+    revocations:
+        a_token_stays_revoked_whatever_another_tenant_revokes,
+        to_revoke_again_never_makes_it_shorter;
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Handshake, Node, RedisProcess, claims, sign, token, until};
+use crate::support::{Client, Handshake, Node, RedisProcess, TcpProxy, claims, in_time, sign, token, until};
 use crate::{EVENT, subscribers, two_nodes};
 
 const REVOKED: &str = "the token is revoked";
@@ -94,7 +94,7 @@ async fn a_tenant_revokes_only_its_own_tokens() {
     until_listening(&redis, 1).await;
     let mut theirs = Client::connect(&node, &token_with_id("acme", "42", "t-1")).await;
     let mut others = Client::connect(&node, &token_with_id("globex", "42", "t-1")).await;
-    redis.command(&["SET", "fanfare:revoked:t-1", "acme", "PX", "60000"]);
+    redis.command(&["SET", "fanfare:acme:revoked:t-1", "1", "PX", "60000"]);
     order(&redis, &json!({"op": "revoke", "jti": "t-1", "tenant": "acme"}));
     is_sent_away(&mut theirs, REVOKED).await;
     stays(&mut others).await;
@@ -113,6 +113,38 @@ async fn what_was_revoked_while_a_node_could_not_hear_it_is_found_out() {
     is_sent_away(&mut theirs, REVOKED).await;
     others.send(&json!({"op": "ping"})).await;
     others.skip_to("pong").await;
+}
+
+#[tokio::test]
+async fn who_got_in_while_redis_could_not_be_asked_is_found_out() {
+    let redis = RedisProcess::start();
+    let proxy = TcpProxy::before(redis.port());
+    let node = Node::start_on(&proxy.url(), &[]).await;
+    until_listening(&redis, 1).await;
+    // Whatever the node asks about by itself, it has asked.
+    let mut first = Client::connect(&node, &token_with_id("acme", "42", "t-0")).await;
+    redis.command(&["SET", "fanfare:revoked:t-0", "1", "PX", "60000"]);
+    redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    is_sent_away(&mut first, REVOKED).await;
+    // The same user, so that nothing but the token has to be asked about.
+    let mut another = Client::connect(&node, &token_with_id("acme", "42", "t-2")).await;
+    redis.command(&["SET", "fanfare:revoked:t-1", "1", "PX", "60000"]);
+    // Orders reach the node all the time; only the connection for questions is away.
+    proxy.refuse(true);
+    proxy.cut_others();
+    let revoked = token_with_id("acme", "42", "t-1");
+    let mut theirs = None;
+    until("nobody can be asked", async || {
+        let mut client = Handshake::to(&node).bearer(&revoked).open().await;
+        let is_in = client.message().await["op"] == "welcome";
+        theirs = is_in.then_some(client);
+        is_in
+    })
+    .await;
+    proxy.refuse(false);
+    in_time("it is found out", is_sent_away(&mut theirs.unwrap(), REVOKED)).await;
+    another.send(&json!({"op": "ping"})).await;
+    another.skip_to("pong").await;
 }
 
 #[tokio::test]

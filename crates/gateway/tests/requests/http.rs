@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Node, RedisProcess, Reply, request, until};
+use crate::support::{Node, RedisProcess, Reply, claims, request, sign, until};
 use crate::{Backend, PATIENT, Stage, outcome, token};
 
 async fn post(node: &Node, token: &str, fields: &Value) -> Reply {
@@ -73,4 +73,19 @@ async fn a_client_that_goes_away_gives_its_request_up() {
     until("the request is open", async || node.metric("fanfare_requests_open").await == 1.0).await;
     asking.abort();
     until("the request is given up", async || node.metric("fanfare_requests_open").await == 0.0).await;
+}
+
+#[tokio::test]
+async fn a_token_that_is_revoked_meanwhile_gets_no_answer() {
+    let mut stage = Stage::set(&[]).await;
+    let mut claims = claims("acme", "ana");
+    (claims["methods"], claims["jti"]) = (json!(["**"]), json!("t-1"));
+    let (allowed, fields) = (sign(&claims), json!({ "method": "m" }));
+    let answering = async {
+        let entry = stage.backend.take().await;
+        stage.redis.command(&["SET", "fanfare:acme:revoked:t-1", "1", "PX", "60000"]);
+        stage.backend.reply(&entry, r#""secret""#).await;
+    };
+    let (reply, ()) = tokio::join!(post(&stage.node, &allowed, &fields), answering);
+    assert_eq!((reply.status, reply.json()), (403, json!({ "code": "forbidden", "message": "token revoked" })));
 }

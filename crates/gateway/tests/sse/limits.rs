@@ -86,3 +86,25 @@ async fn a_command_is_a_connection_while_it_lasts() {
     let expected = json!({ "code": "unavailable", "message": "connections_max = 1 reached" });
     assert_eq!((refused.status, refused.json()), (503, expected));
 }
+
+#[tokio::test]
+async fn a_user_publishes_no_more_by_commands_than_a_connection_may() {
+    let node = Node::start(&[("FANFARE_PUBLISHES_PER_MINUTE", "1"), ("FANFARE_PUBLISHES_BURST", "2")]).await;
+    let send = async |body: &[u8]| {
+        let bearer = format!("Bearer {}", token("acme", "ann"));
+        request(node.clients, "POST", "/client/v1/publish", &[("Authorization", &bearer)], body).await
+    };
+    for _ in 0..3 {
+        // What is refused for another reason doesn't count.
+        assert_eq!(send(br#"{"topic":"channel:a","event":{}}"#).await.status, 400);
+    }
+    for _ in 0..2 {
+        assert_eq!(publish(&node, "acme", "ann").await.status, 200);
+    }
+    let refused = publish(&node, "acme", "ann").await;
+    let expected = json!({ "code": "rate_limited", "message": "publishes_per_minute = 1 reached" });
+    assert_eq!((refused.status, refused.json()), (429, expected));
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(publish(&node, "acme", "bob").await.status, 200);
+    assert_eq!(node.metric(r#"fanfare_limit_reached_total{limit="publishes_per_minute"}"#).await, 1.0);
+}
