@@ -45,7 +45,10 @@ orders = Orders()
 @worker.method("dashboard.refresh")
 def refresh(request: Request) -> dict[str, Any]:
     """Answers `{"op":"request","method":"dashboard.refresh","data":{"range":"today"}}`."""
-    wanted = (request.data or {}).get("range", "today")
+    data = {} if request.data is None else request.data
+    if not isinstance(data, dict):  # it is whatever the client sent
+        raise RequestError("bad_frame", "data is no map")
+    wanted = data.get("range", "today")
     if wanted != "today":
         raise RequestError("unavailable", f"there are no figures of {wanted!r}, only of today")
     log.info("%s asks for fresh figures, and waits %.1f s for them", request.user, request.remaining)

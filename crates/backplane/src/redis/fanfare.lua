@@ -730,7 +730,8 @@ local function join_topic(topic, now, ttl_ms)
     return 0
   end
   must_be_allowed(topic, JOINING)
-  local is_there = redis.call('EXISTS', topic.presence) == 1
+  local keys = redis.call('EXISTS', topic.presence, topic.info)
+  local is_there = keys == 2
   local scores = redis.call('ZMSCORE', topic.presence, unpack(topic.members))
   local held = is_there and redis.call('HMGET', topic.info, unpack(users)) or {}
   local count = is_there and redis.call('HLEN', topic.info) or 0
@@ -746,7 +747,11 @@ local function join_topic(topic, now, ttl_ms)
     added[#added + 1], added[#added + 2] = expires, topic.members[at]
     written[#written + 1], written[#written + 2] = user, decimal(nodes) .. ' ' .. infos[at]
   end
-  -- The first write is one that a full Redis refuses.
+  if keys == 1 then
+    -- Members without infos would be in no list: their nodes find them missing, and they come again.
+    redis.call('DEL', topic.presence)
+  end
+  -- The first write, when both keys are there or none, is one that a full Redis refuses.
   redis.call('ZADD', topic.presence, unpack(added))
   if not is_there then
     -- What is left of a hash without its members would count nodes that nobody hears of any more.
@@ -973,7 +978,6 @@ local function presence_list(keys, args)
     local step = ask('HSCAN', topic.info, scan, 'COUNT', decimal(hint))
     -- It is the step that was begun only if it ends where that did: else the hash has another size, or its users have gone.
     local entries, bytes = entries_of(step[2], over, step[1] == next_scan and after)
-    local is_all = scan == '0' and step[1] == '0'
     scans = scans + 1
     if #entries <= room.users and bytes <= room.bytes then
       for _, entry in ipairs(entries) do
@@ -982,7 +986,7 @@ local function presence_list(keys, args)
       room.users, room.bytes = room.users - #entries, room.bytes - bytes
       hint = after and SCAN_COUNT or hint
       scan, after, is_over = step[1], nil, step[1] == '0'
-    elseif hint > 1 and not is_all then
+    elseif hint > 1 then
       hint = math.max(1, math.floor(hint / 4))
     elseif #answer > 3 then
       break

@@ -103,6 +103,7 @@ stories! {
     a_large_list_comes_in_pages,
     a_small_list_comes_in_pages_of_one,
     a_page_is_bounded_in_bytes,
+    users_with_long_infos_stand_on_one_page_each,
     a_topic_is_not_another,
 }
 
@@ -313,6 +314,19 @@ async fn a_page_is_bounded_in_bytes(world: World) {
     assert_eq!(found.into_iter().collect::<BTreeSet<_>>().len(), 300);
     let (found, pages) = paged(&node, &board(), PresenceLimits { users_max: 1_000, bytes_max: 1 }).await;
     assert_eq!((found.len(), pages >= 300), (300, true), "one always fits");
+}
+
+async fn users_with_long_infos_stand_on_one_page_each(world: World) {
+    let node = world.listener(&[]).await;
+    let info = format!("\"{}\"", "x".repeat(100));
+    let many = (0..50).map(|number| user(&format!("u{number}"), Some(&info))).collect();
+    let users = PresenceUsers { topic: board(), users: many };
+    assert_eq!(node.backplane.presence_join(&voucher("one", LONG), &[users]).await, [Ok(())]);
+    for users_max in [10, 30, 49] {
+        let (found, _) = paged(&node, &board(), PresenceLimits { users_max, ..ALL }).await;
+        assert_eq!(found.len(), 50, "nobody twice while nothing changes, {users_max} on a page");
+        assert_eq!(found.into_iter().collect::<BTreeSet<_>>().len(), 50);
+    }
 }
 
 async fn a_topic_is_not_another(world: World) {

@@ -82,6 +82,21 @@ async fn keys_that_somebody_has_deleted_are_made_again() {
 }
 
 #[tokio::test]
+async fn who_comes_after_the_infos_were_deleted_hides_nobody() {
+    let server = RedisProcess::start();
+    let node = quiet_node(&server).await;
+    join(&node, "one", &board(), &["ana", "bo"]).await;
+    server.command(&["DEL", "{fanfare:acme:channel:board}:info"]);
+    join(&node, "two", &board(), &["cy"]).await;
+    assert_ne!(server.command(&["PTTL", "{fanfare:acme:channel:board}:info"]), "-1");
+    let both = [users(&board(), &["ana", "bo"])];
+    let missing = Ok(Refreshed { missing: vec![0, 1], more: false });
+    assert_eq!(node.backplane.presence_refresh(&voucher("one", LONG), &both, true).await, [missing]);
+    join(&node, "one", &board(), &["ana", "bo"]).await;
+    assert_eq!(listed(&node, &board()).await.len(), 3);
+}
+
+#[tokio::test]
 async fn what_is_no_topic_or_no_user_is_refused() {
     let server = RedisProcess::start();
     let _node = quiet_node(&server).await;

@@ -31,7 +31,7 @@ pub(super) fn principal(claims: &Claims, names: &ClaimNames) -> Result<Principal
 }
 
 /// A claim by its name or, when that starts with `/`, by JSON pointer (RFC 6901). `null` counts as missing.
-fn lookup<'a>(claims: &'a Claims, name: &str) -> Option<&'a Value> {
+pub(super) fn lookup<'a>(claims: &'a Claims, name: &str) -> Option<&'a Value> {
     let found = match name.strip_prefix('/') {
         None => claims.get(name),
         Some(path) => {

@@ -74,7 +74,10 @@ impl Verifier {
         let header = Header::of(token)?;
         let claims = self.claims(token, &header)?;
         let principal = claims::principal(&claims, &self.names)?;
-        Ok(Principal { info: info::info(token, &self.names.info)?, ..principal })
+        // Most tokens have none, and need not be read twice.
+        let has_info = claims::lookup(&claims, &self.names.info).is_some();
+        let info = if has_info { info::info(token, &self.names.info)? } else { None };
+        Ok(Principal { info, ..principal })
     }
 
     fn claims(&self, token: &str, header: &Header) -> Result<Claims, Refusal> {

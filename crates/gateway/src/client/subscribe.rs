@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::{Busy, Client, Done, Refused};
 use crate::access::Access;
+use crate::config::Presence;
 use crate::hub;
 use crate::join::{Item, Join, Joined};
 
@@ -32,10 +33,13 @@ impl Client {
 
     /// A topic, and its presence if that has to be joined, too.
     fn items(&self, item: &SubscribeItem, tenant: &Tenant, new: &mut HashSet<TopicKey>) -> (Item, Option<Item>) {
+        // Without presence a topic is judged once only, below.
+        let may_have = |topic: &Topic| {
+            (item.presence || self.node.config.rules.of(topic.as_str()).presence == Presence::All)
+                && self.access(topic).is_some_and(|access| access.subscribe().is_allowed())
+        };
         let presence = match Topic::parse(&item.topic) {
-            Ok(topic) if self.access(&topic).is_some_and(|access| access.subscribe().is_allowed()) => {
-                self.presence_item(&topic, &TopicKey::new(tenant, &topic), item.presence)
-            }
+            Ok(topic) if may_have(&topic) => self.presence_item(&topic, &TopicKey::new(tenant, &topic), item.presence),
             _ => Ok(None),
         };
         match presence {

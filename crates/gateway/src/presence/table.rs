@@ -51,6 +51,8 @@ enum Place {
 struct User {
     sessions: Sessions,
     info: Option<Arc<str>>,
+    /// The info is another one than Redis has.
+    has_new_info: bool,
     told: Told,
 }
 
@@ -76,6 +78,8 @@ enum Told {
 pub(super) struct Changes {
     pub(super) leaves: Vec<PresenceUsers>,
     pub(super) joins: Vec<PresenceUsers>,
+    /// Topics wait that were not looked at.
+    more: bool,
 }
 
 impl Table {
@@ -91,10 +95,12 @@ impl Table {
             if was_there {
                 return false;
             }
-            user.info = info.map(Info::shared);
-        } else {
             let info = info.map(Info::shared);
-            here.users.insert(name.into(), User { sessions: Sessions::One(session), info, told: Told::No });
+            user.has_new_info |= user.info != info;
+            user.info = info;
+        } else {
+            let (sessions, info) = (Sessions::One(session), info.map(Info::shared));
+            here.users.insert(name.into(), User { sessions, info, has_new_info: false, told: Told::No });
         }
         self.members += 1;
         self.mark(topic, name)
@@ -102,11 +108,17 @@ impl Table {
 
     /// A session is there no more. Returns whether there is something to tell.
     pub(super) fn leave(&mut self, topic: &TopicKey, name: &str, session: SessionId) -> bool {
-        let Some(user) = self.topics.get_mut(topic).and_then(|here| here.users.get_mut(name)) else { return false };
+        let Some(here) = self.topics.get_mut(topic) else { return false };
+        let Some(user) = here.users.get_mut(name) else { return false };
         if !user.sessions.remove(session) {
             return false;
         }
         self.members -= 1;
+        if user.told == Told::No {
+            // Redis never heard of her. While it is away, nothing is kept of those who come and go.
+            here.users.remove(name);
+            here.changed.remove(name);
+        }
         self.mark(topic, name)
     }
 
@@ -155,6 +167,7 @@ impl Table {
             changes.add(&topic, joins, leaves);
             self.queue_if_changed(&topic);
         }
+        changes.more = !self.queue.is_empty();
         changes
     }
 
@@ -207,13 +220,14 @@ impl Table {
         self.topics.keys().cloned().collect()
     }
 
-    /// Users that Redis has of a topic, behind `after` in a fixed order, up to so many of those who are looked at.
+    /// Users that are there and that Redis has of a topic, behind `after` in a fixed order, up to so many of those who are looked at.
     /// Whether there are more behind them stands beside.
     pub(super) fn told_users(&self, topic: &TopicKey, after: Option<&str>, max: usize) -> (Vec<PresenceUser>, bool) {
         let Some(here) = self.topics.get(topic) else { return (Vec::new(), false) };
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut users = here.users.range::<str, _>((start, Bound::Unbounded));
-        let is_told = |(_, user): &(&Arc<str>, &User)| user.told == Told::Yes;
+        // Who has gone is not vouched for any longer, even if Redis can't be told.
+        let is_told = |(_, user): &(&Arc<str>, &User)| user.told == Told::Yes && user.is_there();
         let told = users.by_ref().filter(is_told).take(max);
         let told = told.map(|(name, _)| PresenceUser { user: Arc::clone(name), info: None }).collect();
         (told, users.next().is_some())
@@ -227,10 +241,11 @@ impl Table {
         self.queue_if_changed(topic)
     }
 
-    /// Queues a topic that waits nowhere and has changes; forgets one that has nothing more.
+    /// Queues a topic that waits nowhere and has changes; forgets one that has nothing more. One that waits is forgotten when
+    /// its turn comes, so that it never waits twice.
     fn queue_if_changed(&mut self, topic: &TopicKey) -> bool {
         let Some(here) = self.topics.get_mut(topic) else { return false };
-        if here.users.is_empty() {
+        if here.users.is_empty() && here.place == Place::Nowhere {
             self.topics.remove(topic);
             return false;
         }
@@ -252,14 +267,14 @@ impl Here {
         {
             let Some(user) = self.users.get_mut(&name) else { continue };
             match (user.is_there(), user.told) {
-                (true, Told::Yes) => continue,
+                (true, Told::Yes) if !user.has_new_info => continue,
                 (false, Told::No) => {
                     self.users.remove(&name);
                     continue;
                 }
                 _ => {}
             }
-            user.told = Told::Unknown;
+            (user.told, user.has_new_info) = (Told::Unknown, false);
             let info = user.info.clone();
             if user.is_there() {
                 joins.push(PresenceUser { user: name, info });
@@ -272,8 +287,9 @@ impl Here {
 }
 
 impl Changes {
+    /// Whether there is nothing to do before something changes.
     pub(super) fn is_empty(&self) -> bool {
-        self.leaves.is_empty() && self.joins.is_empty()
+        self.leaves.is_empty() && self.joins.is_empty() && !self.more
     }
 
     fn add(&mut self, topic: &TopicKey, joins: Vec<PresenceUser>, leaves: Vec<PresenceUser>) {

@@ -24,6 +24,8 @@ const PURGES_MAX: usize = 64;
 /// All users of the node, on their way through a refresh.
 struct Round {
     begun: Instant,
+    /// Takes out who has not been heard of.
+    purges: bool,
     /// Those that are not through, the next one last.
     topics: Vec<TopicKey>,
     /// Of the next topic, the users up to this one are through.
@@ -33,6 +35,8 @@ struct Round {
 /// What is due when.
 struct Due {
     refresh: Instant,
+    /// Redis was away: its first refresh takes nobody out, since other nodes are on their way back, too.
+    is_back: bool,
     retry: Option<Instant>,
 }
 
@@ -40,7 +44,7 @@ impl Presence {
     /// Runs as long as the node.
     pub async fn run(self: Arc<Self>) {
         let mut state = self.backplane.state();
-        let mut due = Due { refresh: Instant::now() + self.voucher.ttl / 3, retry: None };
+        let mut due = Due { refresh: Instant::now() + self.voucher.ttl / 3, is_back: false, retry: None };
         let mut round: Option<Round> = None;
         loop {
             let now = Instant::now();
@@ -49,7 +53,8 @@ impl Presence {
                 self.table.lock().wake();
             }
             if due.refresh <= now && round.is_none() {
-                round = Some(Round { begun: now, topics: self.table.lock().topics(), after: None });
+                let topics = self.table.lock().topics();
+                round = Some(Round { begun: now, purges: !due.is_back, topics, after: None });
                 due.refresh = now + self.voucher.ttl / 3;
             }
             let changes = self.table.lock().take_changes(PRESENCE_USERS_MAX);
@@ -61,7 +66,7 @@ impl Presence {
                     Ok(()) = state.changed() => {
                         // Redis may have come back empty.
                         if state.borrow_and_update().is_up() {
-                            due.refresh = Instant::now();
+                            (due.refresh, due.is_back) = (Instant::now(), true);
                         }
                     }
                 }
@@ -75,10 +80,10 @@ impl Presence {
                     Ok(true) => {}
                     Ok(false) => {
                         self.metrics.presence_refreshed(going.begun.elapsed());
-                        round = None;
+                        (round, due.is_back) = (None, false);
                     }
                     Err(()) => {
-                        round = None;
+                        (round, due.is_back) = (None, true);
                         due.refresh = due.refresh.min(Instant::now() + RETRY_PAUSE);
                     }
                 }
@@ -118,7 +123,7 @@ impl Presence {
         let (whole, begun) = self.next_part(round);
         // Only with a topic's last users is it looked who has not been heard of.
         let mut reached = whole.is_empty() && begun.is_none();
-        for (topics, purge) in [(whole, true), (begun.into_iter().collect(), false)] {
+        for (topics, purge) in [(whole, round.purges), (begun.into_iter().collect(), false)] {
             if topics.is_empty() {
                 continue;
             }

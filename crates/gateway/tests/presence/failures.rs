@@ -61,6 +61,27 @@ async fn a_redis_that_comes_back_empty_is_told_who_is_there() {
     until("ana is told", async || ana.skip_to("joined").await["user"] == "di").await;
 }
 
+#[tokio::test]
+async fn after_an_outage_longer_than_a_lifetime_nobody_is_taken_for_gone() {
+    const PRESENCE: &str = "{fanfare:acme:channel:board}:presence";
+    let redis = RedisProcess::start();
+    // Nodes refresh because Redis is back, and not because it is time.
+    let [one, two] = two_nodes(&redis, &[AT_ONCE, ("FANFARE_PRESENCE_TTL_MS", "3600000")]).await;
+    let _members = [member(&one, "ana").await, member(&two, "bo").await];
+    let told = "fanfare_presence_changes_total{change=\"joined\"}";
+    until("both have been told", async || one.metric(told).await + two.metric(told).await == 2.0).await;
+    // As after an outage: everybody's time is over, and the nodes come back one after the other.
+    let members = redis.command(&["ZRANGE", PRESENCE, "0", "-1"]);
+    for name in members.lines() {
+        redis.command(&["ZADD", PRESENCE, "1", name]);
+    }
+    for kind in ["pubsub", "normal"] {
+        redis.command(&["CLIENT", "KILL", "TYPE", kind]);
+    }
+    until("both nodes have refreshed", async || redis.command(&["ZCOUNT", PRESENCE, "2", "+inf"]) == "2").await;
+    assert_eq!(one.metric(told).await + two.metric(told).await, 2.0, "nobody had to come again");
+}
+
 /// A rule by which the board carries durable events alone.
 const DURABLE_BOARD: &str = r#"[{"pattern":"channel:board","durable":"always"}]"#;
 

@@ -118,6 +118,18 @@ fn who_is_missing_comes_again_unless_gone() {
 }
 
 #[test]
+fn who_has_gone_is_not_vouched_for_while_redis_does_not_know() {
+    let (mut table, a) = (Table::default(), topic("a"));
+    for name in ["ana", "bo"] {
+        table.enter(&a, name, SessionId(1), None);
+    }
+    tell(&mut table);
+    table.leave(&a, "ana", SessionId(1));
+    let (told, more) = table.told_users(&a, None, 9);
+    assert_eq!((told.len(), &*told[0].user, more), (1, "bo", false));
+}
+
+#[test]
 fn at_the_end_all_leave_and_nobody_comes() {
     let (mut table, a) = (Table::default(), topic("a"));
     table.enter(&a, "ana", SessionId(1), None);
@@ -128,4 +140,67 @@ fn at_the_end_all_leave_and_nobody_comes() {
     assert!(!table.leave(&a, "ana", SessionId(1)));
     assert_eq!(tell(&mut table), (vec![], vec!["channel:a:ana".to_owned()]));
     assert!(table.is_empty());
+}
+
+#[test]
+fn topics_with_nothing_to_tell_hold_nobody_up() {
+    let mut table = Table::default();
+    let many: Vec<_> = (0..2 * BATCH_TOPICS_MAX).map(|number| topic(&number.to_string())).collect();
+    for a in &many {
+        table.enter(a, "ana", SessionId(1), None);
+    }
+    while tell(&mut table) != none() {}
+    for a in &many {
+        table.leave(a, "ana", SessionId(1));
+        table.enter(a, "ana", SessionId(2), None);
+    }
+    table.enter(&topic("last"), "bo", SessionId(3), None);
+    let mut told = Vec::new();
+    loop {
+        let batch = table.take_changes(1_000);
+        if batch.is_empty() {
+            break;
+        }
+        told.extend(names(&batch.joins));
+    }
+    assert_eq!(told, ["channel:last:bo"]);
+}
+
+#[test]
+fn who_comes_and_goes_while_redis_is_away_takes_no_room() {
+    let (mut table, a) = (Table::default(), topic("a"));
+    table.enter(&a, "ana", SessionId(1), None);
+    let join = table.take_changes(1_000).joins.remove(0);
+    table.settle(&join, None);
+    for number in 0..1_000 {
+        table.enter(&a, &format!("user-{number}"), SessionId(2), None);
+        table.leave(&a, &format!("user-{number}"), SessionId(2));
+        let other = topic("other");
+        table.enter(&other, "bo", SessionId(2), None);
+        table.leave(&other, "bo", SessionId(2));
+    }
+    assert_eq!((table.topics[&a].users.len(), table.topics[&a].changed.len()), (1, 1));
+    assert!(table.queue.len() + table.resting.len() < 5, "{} {}", table.queue.len(), table.resting.len());
+    table.wake();
+    assert_eq!(tell(&mut table), (vec!["channel:a:ana".to_owned()], vec![]));
+    table.leave(&a, "ana", SessionId(1));
+    tell(&mut table);
+    assert!(table.is_empty());
+}
+
+#[test]
+fn who_goes_and_comes_again_brings_a_new_info() {
+    let (mut table, a) = (Table::default(), topic("a"));
+    let [old, new] = ["1", "2"].map(|info| Info::parse(info).unwrap());
+    table.enter(&a, "ana", SessionId(1), Some(&old));
+    let first = table.take_changes(1_000).joins.remove(0);
+    table.leave(&a, "ana", SessionId(1));
+    table.enter(&a, "ana", SessionId(2), Some(&new));
+    table.settle(&first, Some(true));
+    let second = table.take_changes(1_000).joins.remove(0);
+    assert_eq!(second.users[0].info.as_deref(), Some("2"));
+    table.settle(&second, Some(true));
+    table.leave(&a, "ana", SessionId(2));
+    table.enter(&a, "ana", SessionId(3), Some(&new));
+    assert_eq!(tell(&mut table), none(), "it is known");
 }
