@@ -5,6 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use fanfare_protocol::{Position, TopicKey};
 
+use crate::backplane::PublishError;
+
 /// Events a topic keeps unless the publisher says otherwise.
 pub const MAXLEN_DEFAULT: u64 = 1_000;
 
@@ -128,6 +130,17 @@ pub enum ReadError {
     /// The server refused it, in its own words: `NOPERM …`.
     #[error("the backplane refused it: {0}")]
     Refused(String),
+}
+
+/// What reads and changes in one go has read nothing when it fails.
+impl From<PublishError> for ReadError {
+    fn from(error: PublishError) -> ReadError {
+        match error {
+            PublishError::Unavailable => ReadError::Unavailable,
+            PublishError::Timeout => ReadError::Timeout,
+            PublishError::Refused(words) => ReadError::Refused(words),
+        }
+    }
 }
 
 impl ReadError {

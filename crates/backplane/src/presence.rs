@@ -10,6 +10,7 @@ use std::time::Duration;
 use fanfare_protocol::TopicKey;
 
 use crate::backplane::{Backplane, Kind, PublishError};
+use crate::history::ReadError;
 
 /// The most users of one topic that a node may name at once.
 pub const PRESENCE_USERS_MAX: usize = 1_000;
@@ -124,7 +125,7 @@ impl Backplane {
         topic: &TopicKey,
         limits: PresenceLimits,
         cursor: &PresenceCursor,
-    ) -> Result<PresencePage, PublishError> {
+    ) -> Result<PresencePage, ReadError> {
         for _ in 0..PURGES_MAX {
             let (page, is_stale) = self.presence_page(topic, limits, cursor).await?;
             if !is_stale {

@@ -17,10 +17,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fanfare_core::rate::{FrameRate, RateLimiter};
-use fanfare_protocol::Tenant;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::{Body as _, Incoming};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
+use fanfare_protocol::{Tenant, Topic, TopicKey};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response};
 use parking_lot::Mutex;
@@ -29,8 +29,12 @@ use percent_encoding::percent_decode_str;
 use self::refusal::Refusal;
 use self::route::Route;
 use crate::api_keys::{ApiKey, ApiKeys, Verb};
+use crate::body::{self, BodyError};
 use crate::node::Node;
 use crate::upgrade;
+
+/// What a page has when nobody says how many.
+const PAGE_DEFAULT: usize = 100;
 
 /// The longest `jti` that can be revoked, in bytes.
 const TOKEN_ID_BYTES_MAX: usize = 256;
@@ -119,20 +123,13 @@ impl Api {
         if passes { Ok(()) } else { Err(Refusal::RateLimited(rate.per_minute.get())) }
     }
 
-    /// The whole body, which is never kept beyond the limit.
     async fn read(&self, body: Incoming) -> Result<Bytes, Refusal> {
-        let too_large =
-            || Refusal::BodyTooLarge { bytes_max: self.limits.body_bytes_max, setting: "api_body_bytes_max" };
-        if body.size_hint().lower() > self.limits.body_bytes_max as u64 {
-            return Err(too_large());
-        }
-        let body = Limited::new(body, self.limits.body_bytes_max);
-        let collected = tokio::time::timeout(self.limits.body_timeout, body.collect()).await;
-        match collected.map_err(|_| Refusal::BodyTimeout)? {
-            Ok(collected) => Ok(collected.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-            Err(_) => Err(Refusal::Body),
-        }
+        let bytes_max = self.limits.body_bytes_max;
+        body::read(body, bytes_max, self.limits.body_timeout).await.map_err(|error| match error {
+            BodyError::TooLong => Refusal::BodyTooLarge { bytes_max, setting: "api_body_bytes_max" },
+            BodyError::Late => Refusal::BodyTimeout,
+            BodyError::Broken => Refusal::Body,
+        })
     }
 }
 
@@ -141,6 +138,21 @@ impl Call<'_> {
     fn tenant(&self, verb: Verb, written: &str) -> Result<Tenant, Refusal> {
         let tenant = Tenant::parse(&decode(written)?).map_err(|error| Refusal::Name(error.to_string()))?;
         if self.key.may(verb, &tenant) { Ok(tenant) } else { Err(Refusal::Scope(verb)) }
+    }
+
+    /// A topic in the path, where the key allows this in its tenant.
+    fn topic(&self, verb: Verb, tenant: &str, topic: &str) -> Result<TopicKey, Refusal> {
+        let tenant = self.tenant(verb, tenant)?;
+        let topic = Topic::parse(&decode(topic)?).map_err(|error| Refusal::Name(error.to_string()))?;
+        Ok(TopicKey::new(&tenant, &topic))
+    }
+
+    /// How many are asked for on a page, 1 to `max`.
+    fn limit(&self, max: usize) -> Result<usize, Refusal> {
+        match parameter(self.head, "limit") {
+            None => Ok(PAGE_DEFAULT.min(max)),
+            Some(limit) => limit.parse().ok().filter(|limit| (1..=max).contains(limit)).ok_or(Refusal::Limit(max)),
+        }
     }
 
     /// A body that is JSON, or said to be nothing else.
@@ -153,6 +165,13 @@ impl Call<'_> {
                 .any(|json| media_type.eq_ignore_ascii_case(json))
         })
     }
+}
+
+/// A page that is encoded already.
+fn page(body: Vec<u8>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 /// A parameter of the query. Others than are known are ignored.

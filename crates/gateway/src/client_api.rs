@@ -12,13 +12,14 @@ use bytes::Bytes;
 use fanfare_core::admission::Place;
 use fanfare_core::rate::FrameRate;
 use fanfare_protocol::{ClientFrame, Codec, ErrorCode, FrameError, ServerFrame, reply_frame, request};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::{Body as _, Incoming};
+use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, Request, Response, StatusCode};
 
 use self::rate::UserRates;
 use crate::auth::{AuthError, Principal};
+use crate::body::{self, BodyError};
 use crate::client::Refused;
 use crate::client::history::{self, History};
 use crate::client::presence::{self, PresenceList};
@@ -194,22 +195,16 @@ impl ClientApi {
         }
     }
 
-    /// The whole body, which is never kept beyond the limit.
     async fn read(&self, body: Incoming) -> Result<Bytes, Failure> {
         let bytes_max = self.node.config.message_bytes_max;
-        let too_large = || {
-            let message = format!("the body is longer than {bytes_max} bytes (message_bytes_max)");
-            Failure::Refused(Refused::new(ErrorCode::TooLarge, message))
-        };
-        if body.size_hint().lower() > bytes_max as u64 {
-            return Err(too_large());
-        }
-        let collected = tokio::time::timeout(self.body_timeout, Limited::new(body, bytes_max).collect()).await;
-        match collected.map_err(|_| Failure::BodyTimeout)? {
-            Ok(collected) => Ok(collected.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-            Err(_) => Err(Failure::Refused(Refused::new(ErrorCode::BadFrame, "the body could not be read"))),
-        }
+        body::read(body, bytes_max, self.body_timeout).await.map_err(|error| match error {
+            BodyError::TooLong => {
+                let message = format!("the body is longer than {bytes_max} bytes (message_bytes_max)");
+                Failure::Refused(Refused::new(ErrorCode::TooLarge, message))
+            }
+            BodyError::Late => Failure::BodyTimeout,
+            BodyError::Broken => Failure::Refused(Refused::new(ErrorCode::BadFrame, "the body could not be read")),
+        })
     }
 }
 

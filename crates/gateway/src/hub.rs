@@ -238,7 +238,7 @@ impl Hub {
             match self.topics.find(key) {
                 Some(id) if self.presences.is_one(id) => self.take_change(id, &payload, received),
                 Some(id) => self.take(id, payload, received),
-                None => self.around.own_channels.message(key, payload).await,
+                None => self.around.own_channels.tell(key, Heard::Message(payload)).await,
             }
             if self.arrived.bytes() > self.config.batch_bytes_max {
                 self.hand_over().await;
@@ -253,10 +253,14 @@ impl Hub {
             Notice::Down { .. } => self.lose_all().await,
             // Who waits for one of them waits for its next confirmation.
             Notice::Lost(keys) => {
-                self.around.own_channels.hear(&keys, &Heard::Lost).await;
-                for id in keys.iter().filter_map(|key| self.topics.find(key.as_str())).collect::<Vec<_>>() {
-                    self.topics.lose(id);
-                    self.histories.lose(id);
+                for key in keys {
+                    match self.topics.find(key.as_str()) {
+                        Some(id) => {
+                            self.topics.lose(id);
+                            self.histories.lose(id);
+                        }
+                        None => self.around.own_channels.tell(key.as_str(), Heard::Lost).await,
+                    }
                 }
             }
             Notice::Confirmed(keys) => self.confirmed(&keys).await,
@@ -347,10 +351,12 @@ impl Hub {
     }
 
     async fn confirmed(&mut self, keys: &[TopicKey]) {
-        self.around.own_channels.hear(keys, &Heard::Confirmed).await;
         let (mut owed, mut presences) = (Vec::new(), Vec::new());
         for key in keys {
-            let Some((id, owes_gap)) = self.topics.confirm(key) else { continue };
+            let Some((id, owes_gap)) = self.topics.confirm(key) else {
+                self.around.own_channels.tell(key.as_str(), Heard::Confirmed).await;
+                continue;
+            };
             if self.presences.is_one(id) {
                 owed.extend(Some(id).filter(|_| owes_gap));
                 presences.push(id);

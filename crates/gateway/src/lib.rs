@@ -6,6 +6,7 @@ pub mod api;
 pub mod api_keys;
 pub mod assembler;
 pub mod auth;
+mod body;
 pub mod cli;
 pub mod client;
 pub mod client_address;

@@ -5,12 +5,13 @@
 mod requests;
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::hash::Hash;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use fanfare_backplane::{PublishError, ReadError};
+use fanfare_backplane::ReadError;
 use fanfare_core::Pushed;
 use fanfare_core::admission::LimitReached;
 use fanfare_protocol::{EnvelopeError, TopicKey};
@@ -379,7 +380,7 @@ impl Metrics {
     }
 
     /// Not counted: an outage has its own metric, and what the server refuses is the operator's to mend.
-    pub(crate) fn presence_untold(&self, key: &TopicKey, error: &PublishError) {
+    pub(crate) fn presence_untold(&self, key: &TopicKey, error: &dyn Display) {
         if let Some(suppressed) = self.refused_log.pass("presence") {
             tracing::warn!(topic = key.as_str(), %error, suppressed, "who is there can't be kept or read");
         }

@@ -93,8 +93,6 @@ pub struct Node {
     pub hub: mpsc::Sender<hub::Command>,
     /// Where events come from and go to.
     pub backplane: Backplane,
-    /// Channels that are no client's topic.
-    pub own_channels: Arc<OwnChannels>,
     /// Who is there.
     pub presence: Arc<Presence>,
     /// Who is sent away.
@@ -184,7 +182,6 @@ impl Node {
             clock,
             hub,
             backplane,
-            own_channels,
             presence,
             control,
             budget,

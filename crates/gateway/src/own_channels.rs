@@ -53,30 +53,16 @@ impl OwnChannels {
         Listening { channels: Arc::clone(self), key }
     }
 
-    /// A message came over a channel that is no client's topic.
-    pub async fn message(&self, key: &str, payload: Bytes) {
-        self.tell(key, Heard::Message(payload)).await;
-    }
-
-    /// The backplane refuses a channel that is no client's topic.
-    pub async fn refused(&self, key: &str, error: &str) {
-        self.tell(key, Heard::Refused(error.to_owned())).await;
-    }
-
-    /// This happened to some channels, clients' topics among them.
-    pub async fn hear(&self, keys: &[TopicKey], heard: &Heard) {
-        for key in keys {
-            self.tell(key.as_str(), heard.clone()).await;
-        }
-    }
-
     /// The backplane delivers nothing from here on.
     pub async fn lose_all(&self) {
         let keys: Vec<_> = self.listeners.lock().keys().cloned().collect();
-        self.hear(&keys, &Heard::Lost).await;
+        for key in keys {
+            self.tell(key.as_str(), Heard::Lost).await;
+        }
     }
 
-    async fn tell(&self, key: &str, heard: Heard) {
+    /// This happened on a channel that is no client's topic.
+    pub async fn tell(&self, key: &str, heard: Heard) {
         let listener = self.listeners.lock().get_key_value(key).map(|(key, listener)| (key.clone(), listener.clone()));
         if let Some((key, listener)) = listener {
             // Who has stopped listening is about to drop its channel.

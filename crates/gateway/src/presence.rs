@@ -8,7 +8,7 @@ mod teller;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fanfare_backplane::{Backplane, PresenceCursor, PresenceLimits, PresencePage, PublishError, Voucher};
+use fanfare_backplane::{Backplane, PresenceCursor, PresenceLimits, PresencePage, ReadError, Voucher};
 use fanfare_core::SessionId;
 use fanfare_protocol::{Codec, Info, Present, ServerFrame, TopicKey, assemble};
 use parking_lot::Mutex;
@@ -65,7 +65,7 @@ impl Presence {
         topic: &TopicKey,
         limits: PresenceLimits,
         cursor: &PresenceCursor,
-    ) -> Result<PresencePage, PublishError> {
+    ) -> Result<PresencePage, ReadError> {
         self.backplane.presence_list(&self.voucher, topic, limits, cursor).await
     }
 

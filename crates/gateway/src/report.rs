@@ -40,8 +40,11 @@ impl Report {
     /// How the node is now.
     pub(crate) fn of(node: &Node) -> Report {
         let mut counts = Vec::new();
-        node.admission.by_tenant(|tenant, count| counts.push((tenant.as_str().to_owned(), count as u64)));
-        counts.sort_by(|(one, one_count), (other, other_count)| other_count.cmp(one_count).then(one.cmp(other)));
+        // Whoever connects waits meanwhile, so no more than is needed is done here.
+        node.admission.by_tenant(|tenant, count| counts.push((tenant.clone(), count as u64)));
+        counts.sort_by(|(one, one_count), (other, other_count)| {
+            other_count.cmp(one_count).then_with(|| one.as_str().cmp(other.as_str()))
+        });
         let left_out = counts.len().saturating_sub(TENANTS_MAX);
         counts.truncate(TENANTS_MAX);
         Report {
@@ -49,7 +52,7 @@ impl Report {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_s: node.clock.now().0 / 1_000,
             connections: node.sessions.len() as u64,
-            tenants: counts.into_iter().collect(),
+            tenants: counts.into_iter().map(|(tenant, count)| (tenant.as_str().to_owned(), count)).collect(),
             tenants_left_out: left_out as u64,
         }
     }

@@ -32,7 +32,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All of them.
-    const ALL: [ErrorCode; 11] = [
+    pub const ALL: [ErrorCode; 11] = [
         ErrorCode::BadFrame,
         ErrorCode::Unauthenticated,
         ErrorCode::Forbidden,

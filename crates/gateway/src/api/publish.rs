@@ -14,7 +14,7 @@ use hyper::{HeaderMap, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::refusal::Refusal;
-use super::{Api, Call, decode, parameter};
+use super::{Api, Call, parameter};
 use crate::api_keys::Verb;
 use crate::metrics::Via;
 use crate::problem;
@@ -44,12 +44,10 @@ impl Api {
         tenant: &str,
         topic: &str,
     ) -> Result<Response<Full<Bytes>>, Refusal> {
-        let tenant = call.tenant(Verb::Publish, tenant)?;
-        let topic = Topic::parse(&decode(topic)?).map_err(|error| Refusal::Name(error.to_string()))?;
+        let key = call.topic(Verb::Publish, tenant, topic)?;
         let codec = codec(&call.head.headers)?;
         let wish = Wish::of(call.head)?;
         let bytes = self.read(call.body).await?;
-        let key = TopicKey::new(&tenant, &topic);
         let posted = Posted::read(codec, bytes, self.limits.batch_events_max);
         match posted.map_err(|error| self.no_events(error))? {
             Posted::One(envelope) => {
@@ -65,7 +63,7 @@ impl Api {
                 let items = envelopes.into_iter().enumerate().map(|(index, envelope)| {
                     let publication = self.publication(key.clone(), codec, envelope, wish.durable);
                     let id = wish.id_of(index);
-                    (Some(topic.as_str().to_owned()), publication.and_then(|publication| identified(publication, id)))
+                    (Some(key.topic().to_owned()), publication.and_then(|publication| identified(publication, id)))
                 });
                 Ok(self.publish_all(items.collect()).await)
             }

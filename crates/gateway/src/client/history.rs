@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fanfare_backplane::{Page, ReadError, ReadLimits, Stored};
+use fanfare_backplane::{Page, ReadLimits, Stored};
 use fanfare_core::{Farewell, frame};
 use fanfare_protocol::{Codec, ErrorCode, Event, Kept, Position, ServerFrame, Topic, TopicKey, assemble};
 use futures_util::FutureExt;
@@ -55,7 +55,7 @@ impl History {
         let limits = ReadLimits { events_max: self.events_max, bytes_max: node.config.outbox_bytes_max / 2 };
         node.backplane.history(&self.key, self.before, limits).await.map_err(|error| {
             node.metrics.history_unreadable(&self.key, &error);
-            unread(&error)
+            Refused::unread(&error)
         })
     }
 
@@ -121,13 +121,5 @@ impl Client {
             Done::Answered
         };
         Ok(Some(reading.boxed()))
-    }
-}
-
-fn unread(error: &ReadError) -> Refused {
-    match error {
-        ReadError::Unavailable => Refused::new(ErrorCode::Unavailable, "the backplane is away: try again later"),
-        ReadError::Timeout => Refused::new(ErrorCode::Timeout, "the backplane did not answer: try again later"),
-        ReadError::Refused(_) => Refused::new(ErrorCode::Internal, "the backplane refused it; the node's log says why"),
     }
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use fanfare_backplane::{PresenceCursor, PresenceLimits, PresencePage, PublishError};
+use fanfare_backplane::{PresenceCursor, PresenceLimits, PresencePage};
 use fanfare_core::{Farewell, frame};
 use fanfare_protocol::{Codec, ErrorCode, ServerFrame, Topic, TopicKey};
 use futures_util::FutureExt;
@@ -68,7 +68,7 @@ impl PresenceList {
         let limits = PresenceLimits { users_max: self.users_max, bytes_max: bytes_max.max(PAGE_BYTES_MIN) };
         node.presence.list(&self.key, limits, &self.cursor).await.map_err(|error| {
             node.metrics.presence_untold(&self.key, &error);
-            unread(&error)
+            Refused::unread(&error)
         })
     }
 
@@ -121,15 +121,5 @@ impl Client {
             Done::Answered
         };
         Ok(Some(reading.boxed()))
-    }
-}
-
-fn unread(error: &PublishError) -> Refused {
-    match error {
-        PublishError::Unavailable => Refused::new(ErrorCode::Unavailable, "the backplane is away: try again later"),
-        PublishError::Timeout => Refused::new(ErrorCode::Timeout, "the backplane did not answer: try again later"),
-        PublishError::Refused(_) => {
-            Refused::new(ErrorCode::Internal, "the backplane refused it; the node's log says why")
-        }
     }
 }

@@ -12,6 +12,7 @@ use super::reads::{Purpose, Wanted};
 use super::recovery::{Allowance, Backlog, Recovery};
 use super::{Histories, Hub, send, shard_of};
 use crate::join::{Item, Join, Outcome};
+use crate::own_channels::Heard;
 use crate::shard;
 
 /// How long a subscribe waits for the backplane, in milliseconds: long enough for a failover.
@@ -221,7 +222,7 @@ impl Hub {
     pub(super) async fn refused(&mut self, key: &str, error: &str) {
         tracing::error!(topic = key, error, "the backplane refuses a topic");
         let Some(id) = self.topics.find(key) else {
-            return self.around.own_channels.refused(key, error).await;
+            return self.around.own_channels.tell(key, Heard::Refused(error.to_owned())).await;
         };
         self.topics.refuse(id);
         // Whoever is subscribed, from before an outage or by the node itself, gets nothing from now on.

@@ -78,20 +78,7 @@ async fn the_callers_trace_goes_along_if_it_is_one() {
 #[tokio::test]
 async fn a_backends_error_has_a_code_that_clients_know() {
     let mut stage = Stage::set(&[]).await;
-    let known = [
-        ErrorCode::BadFrame,
-        ErrorCode::Unauthenticated,
-        ErrorCode::Forbidden,
-        ErrorCode::InvalidTopic,
-        ErrorCode::TooManySubscriptions,
-        ErrorCode::RateLimited,
-        ErrorCode::TooLarge,
-        ErrorCode::Timeout,
-        ErrorCode::NoBackend,
-        ErrorCode::Unavailable,
-        ErrorCode::Internal,
-    ];
-    let known = known.map(|code| (code.as_str(), code.as_str()));
+    let known = ErrorCode::ALL.map(|code| (code.as_str(), code.as_str()));
     for (given, expected) in known.into_iter().chain([("sold_out", "internal"), ("", "internal")]) {
         ask(&mut stage.client, 1, "shop.buy").await;
         let entry = stage.backend.take().await;

@@ -376,11 +376,7 @@ impl From<Failure> for PublishError {
 
 impl From<Failure> for ReadError {
     fn from(failure: Failure) -> ReadError {
-        match failure {
-            Failure::Unavailable | Failure::Broken => ReadError::Unavailable,
-            Failure::Timeout => ReadError::Timeout,
-            Failure::Refused(words) => ReadError::Refused(words),
-        }
+        PublishError::from(failure).into()
     }
 }
 
