@@ -1,0 +1,226 @@
+/** Keeps the queries of a query client up to date by the events that come. */
+
+import type { Client, Message, Off, RegisteredContract } from '../index.ts';
+import { beneath, clients } from './bound.ts';
+import { cover } from './coverage.ts';
+import { keepStaleTimes, replaceRefetchOnReconnect, type TimeToLive } from './defaults.ts';
+import { liveOf } from './live-query.ts';
+import { isFetching, isRemoval, isUnder, type QueryClientLike, type QueryLike, segmentsOf } from './query-core.ts';
+import { makeRefresher } from './refresher.ts';
+import { type Followed, follow, type Rule, type Rules } from './rules.ts';
+
+/** How queries are kept up to date. */
+export interface BindOptions<C = RegisteredContract, Q = unknown> {
+  /** What each type of event concerns. */
+  rules?: Rules<C, Q>;
+  /** How often events let one query be fetched anew, at most, in ms. The last one is never left out. Default 1,000. */
+  everyMs?: number;
+  /** After a gap the queries are fetched at random times within so many ms, so that not all browsers ask at once. Default 5,000. */
+  spreadMs?: number;
+  /** Events that this client has published itself concern nothing. Default false. */
+  skipSelf?: boolean;
+  /** How long data counts as fresh, by kind. */
+  ttl?: readonly TimeToLive[];
+  /** Fetches anew what may have been missed. Otherwise it is only marked stale. Default true. */
+  refetchAfterGap?: boolean;
+  /** An infinite query that has more pages than this is only marked stale, since each page would be a request. Default 1. */
+  infinitePages?: number;
+}
+
+/** Undoes the binding when it is called. */
+export type Binding = Off & {
+  /** How many queries the rules concern are in the cache. */
+  readonly cacheSize: number;
+  /** When the binding fetched a query last, Unix ms, by the hash of its key. Only of queries in the cache. */
+  readonly lastRefresh: Readonly<Record<string, number>>;
+};
+
+/** Within so many ms queries are fetched after a reconnect, and for events that it brought, at most. */
+const RECONNECT_SPREAD_MS = 1_000;
+
+/** What keeps a query up to date: a rule, or that it is a live query. */
+interface Concern {
+  /** `undefined`: events come on the node's own topics, and on what the app subscribes. */
+  readonly channels: readonly string[] | undefined;
+  readonly everyMs: number;
+}
+
+/**
+ * Fetches queries anew when events say that they have changed: those that something observes at once, the others when they are looked
+ * at again. A query that was fetched before its events could come is fetched once more when they can.
+ */
+export function bindQueryClient<Q extends QueryClientLike, C = RegisteredContract>(
+  client: Client<C>,
+  queryClient: Q,
+  options: BindOptions<C, Q>,
+): Binding {
+  // The contract exists for the compiler alone: inside, a type is a string and data is anything.
+  return bind(client as unknown as Client, queryClient, options as unknown as BindOptions);
+}
+
+function bind(client: Client, queryClient: QueryClientLike, options: BindOptions): Binding {
+  const { everyMs = 1_000, spreadMs = 5_000, skipSelf, ttl = [], refetchAfterGap = true, infinitePages = 1 } = options;
+  const rules = new Map<string, Followed>();
+  for (const [type, rule] of Object.entries(options.rules ?? {})) {
+    rules.set(type, follow(rule as Rule<string>, everyMs));
+  }
+  const cache = queryClient.getQueryCache();
+  const refresher = makeRefresher(queryClient, infinitePages);
+  const updateStaleTimes = keepStaleTimes(queryClient, ttl);
+  let isListening = false;
+  let isReconciling = false;
+  let isOff = false;
+
+  const concernsOf = (query: QueryLike): Concern[] => {
+    const concerns: Concern[] = [];
+    for (const rule of rules.values()) {
+      if (rule.prefixes.some((prefix) => isUnder(query.queryKey, prefix))) {
+        concerns.push({ channels: rule.channelsOf(query), everyMs: rule.everyMs });
+      }
+    }
+    const live = liveOf(query);
+    if (live?.patches.size) {
+      concerns.push({ channels: live.channels, everyMs });
+    }
+    return concerns;
+  };
+
+  /** Something may have been missed on such channels. */
+  const catchUp = (areSuch: (channels: readonly string[] | undefined) => boolean, withinMs: number) => {
+    for (const query of cache.getAll()) {
+      const concern = concernsOf(query).find(({ channels }) => areSuch(channels));
+      if (concern && refetchAfterGap) {
+        refresher.refresh(query, concern.everyMs, Math.random() * Math.min(withinMs, spreadMs));
+      } else if (concern) {
+        query.invalidate();
+      }
+    }
+  };
+
+  /** Puts data below what is shown instead of it for now. */
+  const change = (put: () => void) => (beneath.get(queryClient) ?? ((run) => run()))(put);
+
+  /** An event that may bring the data of live queries. */
+  const push = (message: Message) => {
+    for (const query of cache.getAll()) {
+      const patch = liveOf(query)?.patches.get(message.type);
+      if (patch) {
+        change(() => {
+          const data = patch(message, query.state.data);
+          if (data !== undefined) {
+            queryClient.setQueryData(segmentsOf(query.queryKey), data);
+          }
+        });
+      }
+    }
+  };
+
+  /** An event for which there is a rule. */
+  const obey = (message: Message) => {
+    const rule = rules.get(message.type);
+    if (!rule) {
+      return;
+    }
+    const keys = rule.keysOf(message);
+    let concerned = cache.getAll().filter(({ queryKey }) => keys.some((key) => isUnder(queryKey, key)));
+    if (rule.patch) {
+      // What is on its way may be older than the event.
+      const fetching = concerned.filter(isFetching);
+      change(() => {
+        concerned = rule.patch?.(queryClient, message) === false ? concerned : fetching;
+      });
+    }
+    const delayMs = message.recovered ? Math.random() * Math.min(RECONNECT_SPREAD_MS, spreadMs) : 0;
+    for (const query of concerned) {
+      refresher.refresh(query, rule.everyMs, delayMs);
+    }
+  };
+
+  const reconcile = () => {
+    isReconciling = false;
+    if (isOff) {
+      return;
+    }
+    const { status } = client.state.get();
+    // Not before there is something to hear: the client would warn of listeners that hear nothing.
+    if (!isListening && status !== 'idle') {
+      isListening = true;
+      offs.push(
+        ...[push, obey].map((hear) => client.on('*', (message) => (skipSelf && message.own) || hear(message))),
+        client.onGap(({ channel, reason }) =>
+          catchUp(
+            (channels) => channels?.includes(channel as string) ?? true,
+            reason === 'reconnect' ? RECONNECT_SPREAD_MS : spreadMs,
+          ),
+        ),
+      );
+    }
+    const concerns = cache.getAll().flatMap((query) => (query.getObserversCount() ? concernsOf(query) : []));
+    coverage.want(new Set(concerns.flatMap(({ channels }) => channels ?? [])));
+    updateStaleTimes((query) => status === 'connected' && isCovered(query));
+    refresher.goOn();
+  };
+  /** Once for all that is mounted or changes together. */
+  const reconcileSoon = () => {
+    if (!isReconciling) {
+      isReconciling = true;
+      queueMicrotask(reconcile);
+    }
+  };
+
+  const coverage = cover(
+    client,
+    (channel, covers) =>
+      catchUp((channels) => (channel === undefined ? !channels : !!channels?.includes(channel)) && covers(channels), 0),
+    reconcileSoon,
+  );
+  /** Whether what a query shows stays right until an event or a gap says otherwise. */
+  const isCovered = (query: QueryLike) => {
+    const concerns = concernsOf(query);
+    return concerns.length > 0 && concerns.every(({ channels }) => coverage.covers(channels));
+  };
+
+  const offs: Off[] = [
+    coverage.stop,
+    refresher.stop,
+    replaceRefetchOnReconnect(queryClient, (query) => {
+      const isCared = isCovered(query);
+      if (isCared) {
+        // Unless the connection doesn't come back as the browser's network did.
+        setTimeout(() => {
+          if (!isOff && client.state.get().status !== 'connected') {
+            refresher.refresh(query, everyMs, 0);
+          }
+        }, spreadMs);
+      }
+      return isCared;
+    }),
+    cache.subscribe((event) => {
+      const { query, action } = event;
+      if (isRemoval(event)) {
+        refresher.forget(query);
+      }
+      // One more page of an infinite query says nothing of the others.
+      if (action?.type === 'fetch' && !(action.meta as { fetchMore?: unknown } | undefined)?.fetchMore) {
+        refresher.began(query);
+      }
+      reconcileSoon();
+    }),
+  ];
+  clients.set(queryClient, client);
+
+  const off = () => {
+    if (!isOff) {
+      isOff = true;
+      for (const one of offs) {
+        one();
+      }
+      updateStaleTimes();
+      clients.delete(queryClient);
+    }
+  };
+  return Object.defineProperties(off, {
+    cacheSize: { get: () => cache.getAll().filter((query) => concernsOf(query).length > 0).length },
+    lastRefresh: { get: refresher.times },
+  }) as Binding;
+}
