@@ -18,6 +18,8 @@ export default defineConfig({
           name: 'unit',
           include: ['tests/{core,react,query,docs}/**/*.test.{ts,tsx}'],
           maxWorkers: 2,
+          // On a loaded machine everything takes its time.
+          testTimeout: 20_000,
         },
       },
       {

@@ -55,6 +55,7 @@ function build(options: ClientOptions<never>) {
   };
   const isDurable = (topic: string) =>
     durable.some((one) => one === topic || (one.endsWith('*') && topic.startsWith(one.replace(/\*+$/, ''))));
+  const isConnected = () => connection.state.get().status === 'connected';
   let hasBegun = false;
   /** Since the connection was lost. */
   let hasGap = false;
@@ -82,7 +83,7 @@ function build(options: ClientOptions<never>) {
         const channel = channels.get(gap.channel ?? '');
         channel?.gaps.tell(gap);
         gaps.tell(gap);
-        if (connection.state.get().status === 'connected') {
+        if (isConnected()) {
           void channel?.presence?.read();
         }
       },
@@ -97,17 +98,19 @@ function build(options: ClientOptions<never>) {
   );
   const connection = createConnection(options, transport, {
     began(welcome, send) {
-      figures.reconnects += hasBegun ? 1 : 0;
+      figures.reconnects += hasBegun && !isConnected() ? 1 : 0;
       hasBegun = true;
       calls.begin(welcome.limits.message_bytes, send);
       topics.begin(welcome.topics, welcome.limits.message_bytes, send);
     },
-    interrupted() {
-      if (connection.state.get().status === 'connected') {
+    interrupted(areCallsLost) {
+      if (isConnected()) {
         hasGap = false;
       }
       topics.interrupt();
-      calls.interrupt();
+      if (areCallsLost) {
+        calls.interrupt();
+      }
     },
     frame: (frame) => hears[frame.op]?.(frame as never),
     wishes: topics.wishes,

@@ -28,8 +28,8 @@ const NOT_RENEWED = 'token not renewed: no connection';
 export interface ConnectionEvents {
   /** Topics of the node's own and answers may come, and frames may be sent. Again, when a stream had to begin anew. */
   began(welcome: Welcome, send: (frame: ClientFrame) => void): void;
-  /** Nothing comes any more. */
-  interrupted(): void;
+  /** Nothing comes any more. Of a stream that begins anew: for now, and what was called is answered all the same. */
+  interrupted(areCallsLost: boolean): void;
   /** Anything that isn't about the connection itself. */
   frame(frame: ServerFrame): void;
   /** What is wanted on a new connection. */
@@ -132,7 +132,7 @@ export function createConnection(
     renewal?.reject(new FanfareError('connection_lost', NOT_RENEWED));
     renewal = undefined;
     if (wasLive) {
-      tell.interrupted();
+      tell.interrupted(true);
     }
   }
 
@@ -167,7 +167,7 @@ export function createConnection(
         { url: address, token, ...tell.wishes() },
         {
           frame: (frame) => isCurrent() && hear(frame),
-          interrupted: () => isCurrent() && tell.interrupted(),
+          interrupted: () => isCurrent() && tell.interrupted(false),
           dispensable() {
             index = 0;
             void open();
@@ -391,7 +391,8 @@ export function createConnection(
 
     /** All that is wanted is live. */
     settled(hasMissedNothing: boolean): void {
-      if (welcome && state.get().status !== 'connected') {
+      const now = state.get();
+      if (welcome && !(now.status === 'connected' && now.connection === welcome.connection)) {
         const resumed = hasConnected && hasMissedNothing;
         const { connection, user, tenant } = welcome;
         hasConnected = true;
@@ -402,8 +403,7 @@ export function createConnection(
 }
 
 /** The address of the WebSocket. In a page it may be relative. */
-async function resolve(url: ClientOptions['url']): Promise<URL> {
-  const resolved = new URL(typeof url === 'function' ? await url() : url, globalThis.location?.href);
-  resolved.protocol = resolved.protocol.replace('http', 'ws');
-  return resolved;
+async function resolve(url: ClientOptions['url']): Promise<string> {
+  const { href } = new URL(typeof url === 'function' ? await url() : url, globalThis.location?.href);
+  return href.replace(/^http/, 'ws');
 }

@@ -88,7 +88,7 @@ function check(schema: Schema, data: unknown): [unknown, string?] {
   }
 }
 
-/** `crypto.randomUUID` doesn't exist on plain http:// pages; `getRandomValues` does. */
+/** It need only be unlike others: no secret, so it does without `crypto`, which not every page and app has. */
 function randomId(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+  return `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`;
 }

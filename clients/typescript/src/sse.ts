@@ -40,7 +40,7 @@ export class SseTransport implements Transport {
 }
 
 class SseLink implements Link {
-  readonly #url: URL;
+  readonly #url: string;
   readonly #topics: Set<string>;
   /** Those that this stream has told how they stand. */
   readonly #answered = new Set<string>();
@@ -120,7 +120,7 @@ class SseLink implements Link {
 
   /** Of what stands beside the WebSocket: in the place of `ws` at the end of its address. */
   #address(path: string): URL {
-    const address = new URL(this.#url.href.replace(/^ws/, 'http'));
+    const address = new URL(this.#url.replace(/^ws/, 'http'));
     address.pathname = `${address.pathname.replace(/\/(ws)?$/, '')}/${path}`;
     return address;
   }
@@ -264,9 +264,9 @@ async function refusalOf(answer: Response): Promise<{ code: string; message: str
 }
 
 /** Whether a WebSocket can be had. It is closed before it says who it is. */
-function getsThrough(WebSocket: WebSocketConstructor, url: URL): Promise<boolean> {
+function getsThrough(WebSocket: WebSocketConstructor, url: string): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = new WebSocket(url.href, ['fanfare.v1.json']);
+    const socket = new WebSocket(url, ['fanfare.v1.json']);
     const end = (isOpen: boolean) => {
       socket.onopen = socket.onclose = null;
       socket.close();

@@ -12,7 +12,7 @@ export interface Transport {
 
 export interface Opening {
   /** Of the WebSocket: other addresses are derived from it. */
-  readonly url: URL;
+  readonly url: string;
   readonly token: string;
   /** Topics that the node subscribes by itself, and the last positions seen of them. */
   readonly since: Readonly<Record<string, string>>;

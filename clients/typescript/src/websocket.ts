@@ -29,7 +29,7 @@ export function webSocketTransport(codec: Codec, WebSocket: WebSocketConstructor
         hears.closed(code, reason);
       };
       try {
-        socket = new WebSocket(url.href, [codec.subprotocol]);
+        socket = new WebSocket(url, [codec.subprotocol]);
         socket.binaryType = 'arraybuffer';
         socket.onopen = () => {
           // What doesn't fit is left out: topics without a position are told as gaps.

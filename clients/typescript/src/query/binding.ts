@@ -7,7 +7,7 @@ import { keepStaleTimes, replaceRefetchOnReconnect, type TimeToLive } from './de
 import { liveOf } from './live-query.ts';
 import { isFetching, isRemoval, isUnder, type QueryClientLike, type QueryLike, segmentsOf } from './query-core.ts';
 import { makeRefresher } from './refresher.ts';
-import { type Followed, follow, type Rule, type Rules } from './rules.ts';
+import { type Concern, follow, type Rule, type Rules } from './rules.ts';
 
 /** How queries are kept up to date. */
 export interface BindOptions<C = RegisteredContract, Q = unknown> {
@@ -38,13 +38,6 @@ export type Binding = Off & {
 /** Within so many ms queries are fetched after a reconnect, and for events that it brought, at most. */
 const RECONNECT_SPREAD_MS = 1_000;
 
-/** What keeps a query up to date: a rule, or that it is a live query. */
-interface Concern {
-  /** `undefined`: events come on the node's own topics, and on what the app subscribes. */
-  readonly channels: readonly string[] | undefined;
-  readonly everyMs: number;
-}
-
 /**
  * Fetches queries anew when events say that they have changed: those that something observes at once, the others when they are looked
  * at again. A query that was fetched before its events could come is fetched once more when they can.
@@ -60,10 +53,8 @@ export function bindQueryClient<Q extends QueryClientLike, C = RegisteredContrac
 
 function bind(client: Client, queryClient: QueryClientLike, options: BindOptions): Binding {
   const { everyMs = 1_000, spreadMs = 5_000, skipSelf, ttl = [], refetchAfterGap = true, infinitePages = 1 } = options;
-  const rules = new Map<string, Followed>();
-  for (const [type, rule] of Object.entries(options.rules ?? {})) {
-    rules.set(type, follow(rule as Rule<string>, everyMs));
-  }
+  const written = Object.entries(options.rules ?? {});
+  const rules = new Map(written.map(([type, rule]) => [type, follow(rule as Rule<string>, everyMs)]));
   const cache = queryClient.getQueryCache();
   const refresher = makeRefresher(queryClient, infinitePages);
   const updateStaleTimes = keepStaleTimes(queryClient, ttl);
@@ -72,25 +63,19 @@ function bind(client: Client, queryClient: QueryClientLike, options: BindOptions
   let isOff = false;
 
   const concernsOf = (query: QueryLike): Concern[] => {
-    const concerns: Concern[] = [];
-    for (const rule of rules.values()) {
-      if (rule.prefixes.some((prefix) => isUnder(query.queryKey, prefix))) {
-        concerns.push({ channels: rule.channelsOf(query), everyMs: rule.everyMs });
-      }
-    }
     const live = liveOf(query);
-    if (live?.patches.size) {
-      concerns.push({ channels: live.channels, everyMs });
-    }
-    return concerns;
+    const concerns = [...rules.values()].map((rule) => rule.concernOf(query));
+    concerns.push(live?.patches.size ? { channels: live.channels, everyMs, isMissed: true } : undefined);
+    return concerns.filter((concern) => concern !== undefined);
   };
+  const randomWithin = (ms: number) => Math.random() * Math.min(ms, spreadMs);
 
   /** Something may have been missed on such channels. */
   const catchUp = (areSuch: (channels: readonly string[] | undefined) => boolean, withinMs: number) => {
     for (const query of cache.getAll()) {
-      const concern = concernsOf(query).find(({ channels }) => areSuch(channels));
+      const concern = concernsOf(query).find(({ channels, isMissed }) => isMissed && areSuch(channels));
       if (concern && refetchAfterGap) {
-        refresher.refresh(query, concern.everyMs, Math.random() * Math.min(withinMs, spreadMs));
+        refresher.refresh(query, concern.everyMs, randomWithin(withinMs));
       } else if (concern) {
         query.invalidate();
       }
@@ -122,7 +107,7 @@ function bind(client: Client, queryClient: QueryClientLike, options: BindOptions
       return;
     }
     const keys = rule.keysOf(message);
-    let concerned = cache.getAll().filter(({ queryKey }) => keys.some((key) => isUnder(queryKey, key)));
+    let concerned = cache.getAll().filter(({ queryKey }) => isUnder(queryKey, keys));
     if (rule.patch) {
       // What is on its way may be older than the event.
       const fetching = concerned.filter(isFetching);
@@ -130,7 +115,7 @@ function bind(client: Client, queryClient: QueryClientLike, options: BindOptions
         concerned = rule.patch?.(queryClient, message) === false ? concerned : fetching;
       });
     }
-    const delayMs = message.recovered ? Math.random() * Math.min(RECONNECT_SPREAD_MS, spreadMs) : 0;
+    const delayMs = message.recovered ? randomWithin(RECONNECT_SPREAD_MS) : 0;
     for (const query of concerned) {
       refresher.refresh(query, rule.everyMs, delayMs);
     }

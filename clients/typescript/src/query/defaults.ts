@@ -1,7 +1,7 @@
 /** Defaults of the query client that depend on whether queries are live. Off puts back what was there. */
 
 import type { Off } from '../index.ts';
-import { isUnder, type QueryClientLike, type QueryKey, type QueryLike, retune } from './query-core.ts';
+import { isUnder, type QueryClientLike, type QueryInside, type QueryKey, type QueryLike } from './query-core.ts';
 
 /** How long what was fetched counts as fresh, by kind of data. A query's own `staleTime` has precedence. */
 export interface TimeToLive {
@@ -51,14 +51,14 @@ export function keepStaleTimes(
   queryClient: QueryClientLike,
   ttl: readonly TimeToLive[],
 ): (isLive?: (query: QueryLike) => boolean) => void {
-  const updates = ttl.map(({ queryKey, staleTime, whileLive = Number.POSITIVE_INFINITY }) => {
+  const updates = ttl.map(({ queryKey, staleTime, whileLive = Infinity }) => {
     const original: Defaults = queryClient.getQueryDefaults(queryKey) ?? {};
     let current = original.staleTime ?? queriesOf(queryClient).staleTime;
     return (isLive?: (query: QueryLike) => boolean) => {
       const queries = queryClient
         .getQueryCache()
         .getAll()
-        .filter((query) => query.getObserversCount() > 0 && isUnder(query.queryKey, queryKey));
+        .filter((query) => query.getObserversCount() > 0 && isUnder(query.queryKey, [queryKey]));
       // Live is a kind of data when something observes it, and all that is observed is.
       const given = isLive && { staleTime: queries.length > 0 && queries.every(isLive) ? whileLive : staleTime };
       const defaults: Defaults = { ...original, ...given };
@@ -66,7 +66,11 @@ export function keepStaleTimes(
       if (wanted !== current) {
         queryClient.setQueryDefaults(queryKey, defaults);
         for (const query of queries) {
-          retune(query, 'staleTime', current, wanted);
+          for (const observer of (query as unknown as QueryInside).observers) {
+            if (observer.options.staleTime === current) {
+              observer.setOptions({ ...observer.options, staleTime: wanted });
+            }
+          }
         }
         current = wanted;
       }

@@ -14,7 +14,7 @@ import type {
 } from '../index.ts';
 import { ask } from './ask.ts';
 import { clients } from './bound.ts';
-import { optionsOf, type QueryKey, type QueryLike } from './query-core.ts';
+import type { QueryInside, QueryKey, QueryLike } from './query-core.ts';
 
 /** How a query is asked for and kept up to date. */
 export interface LiveQuery<M extends MethodName<C>, K extends QueryKey = QueryKey, C = RegisteredContract> {
@@ -70,7 +70,7 @@ export function liveQueryOptions<M extends MethodName<C>, const K extends QueryK
   const queryFn = async (context: { client?: object; signal?: AbortSignal | undefined }) => {
     const client = (options.client as Client | undefined) ?? clients.get(context.client as object);
     if (!client) {
-      throw new Error('fanfare: bind the query client, or give liveQueryOptions a client');
+      throw new Error('fanfare: liveQueryOptions has no client: give one, or bind the query client');
     }
     const instead = (error?: FanfareError) => {
       if (fallback && (error?.retryable ?? true)) {
@@ -85,9 +85,7 @@ export function liveQueryOptions<M extends MethodName<C>, const K extends QueryK
     const off =
       client.state.get().status !== 'idle' &&
       client.on([...patches.keys()], (message) => {
-        if (pushed.push(message) > EVENTS_MAX) {
-          pushed.shift();
-        }
+        pushed.splice(0, pushed.push(message) - EVENTS_MAX);
       });
     try {
       return pushed.reduce((data, message) => patches.get(message.type)?.(message, data) ?? data, await answered);
@@ -103,7 +101,8 @@ export function liveQueryOptions<M extends MethodName<C>, const K extends QueryK
 
 /** What is known of a query that was made with `liveQueryOptions`. */
 export function liveOf(query: QueryLike): Live | undefined {
-  for (const { queryFn } of optionsOf(query)) {
+  const { observers, options } = query as unknown as QueryInside;
+  for (const { queryFn } of [options, ...observers.map((observer) => observer.options)]) {
     const live = LIVE.get(queryFn as object);
     if (live) {
       return live;

@@ -53,15 +53,15 @@ export interface QueryClientLike {
 }
 
 /** What a query has besides, on all versions, although some of them call it private. */
-interface QueryInside {
+export interface QueryInside {
   readonly observers: readonly { readonly options: QueryOptionsLike; setOptions(options: object): void }[];
+  /** As it was last fetched. */
   readonly options: QueryOptionsLike;
 }
 
-/** Options of a query. */
 export interface QueryOptionsLike {
-  readonly [option: string]: unknown;
   readonly queryFn?: unknown;
+  readonly staleTime?: unknown;
 }
 
 /** A key as a list of its segments. */
@@ -69,9 +69,11 @@ export function segmentsOf(queryKey: unknown): QueryKey {
   return Array.isArray(queryKey) ? queryKey : [queryKey];
 }
 
-/** Whether a query's key begins with a prefix, as the library's own filters see it: objects need only have what the prefix has. */
-export function isUnder(queryKey: unknown, prefix: QueryKey): boolean {
-  return has(segmentsOf(queryKey), prefix);
+/**
+ * Whether a query's key begins like one of these, as the library's own filters see it: objects need only have what is asked for.
+ */
+export function isUnder(queryKey: unknown, prefixes: readonly QueryKey[]): boolean {
+  return prefixes.some((prefix) => has(segmentsOf(queryKey), prefix));
 }
 
 function has(whole: unknown, part: unknown): boolean {
@@ -105,20 +107,5 @@ export function refetch(queryClient: QueryClientLike, query: QueryLike, pagesMax
       void query.cancel({ silent: true });
     }
     void queryClient.invalidateQueries({ predicate: (one) => one === query }, { cancelRefetch: true });
-  }
-}
-
-/** The options of a query: its own, as it was last fetched, and those of its observers. */
-export function optionsOf(query: QueryLike): QueryOptionsLike[] {
-  const { observers, options } = query as unknown as QueryInside;
-  return [options, ...observers.map((observer) => observer.options)];
-}
-
-/** Gives observers that are mounted already another value of an option that they have from the defaults. */
-export function retune(query: QueryLike, option: string, from: unknown, to: unknown): void {
-  for (const observer of (query as unknown as QueryInside).observers) {
-    if (observer.options[option] === from) {
-      observer.setOptions({ ...observer.options, [option]: to });
-    }
   }
 }

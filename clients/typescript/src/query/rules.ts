@@ -15,8 +15,8 @@ export interface Rule<T extends EventType<C>, C = RegisteredContract, Q = unknow
   // biome-ignore lint/suspicious/noExplicitAny: a key's segments are whatever the app puts there
   channels?: readonly ChannelName<C>[] | ((queryKey: readonly any[]) => readonly ChannelName<C>[]);
   /**
-   * What to fetch anew when such events may have been missed. Default: `keys`, and of a function the first segments of the keys
-   * that it gives. Say it where the function gives keys of other kinds for other data.
+   * What to fetch anew when such events may have been missed. Default: `keys`. Of a function it is also what it can concern at all;
+   * default: the first segments of the keys that it gives. Say it where the function gives keys of other kinds for other data.
    */
   onMissed?: readonly QueryKey[];
   /** Puts what came into the cache, so that nothing is fetched. When it returns `false`, the queries are fetched anew after all. */
@@ -30,39 +30,51 @@ export type Rules<C = RegisteredContract, Q = unknown> = {
   readonly [T in EventType<C>]?: readonly QueryKey[] | Rule<T, C, Q>;
 };
 
+/** What keeps a query up to date. */
+export interface Concern {
+  /** On which its events come; `undefined`: on the node's own topics, and on what the app subscribes. */
+  readonly channels: readonly string[] | undefined;
+  readonly everyMs: number;
+  /** Whether it has to be fetched anew when events may have been missed. */
+  readonly isMissed: boolean;
+}
+
 /** A rule as it is followed. */
 export interface Followed {
-  /** What the rule concerns at all. Grows with the keys that are seen. */
-  readonly prefixes: QueryKey[];
   readonly everyMs: number;
   keysOf(message: Message): readonly QueryKey[];
-  /** The channels that a query needs; `undefined`: none of its own. */
-  channelsOf(query: QueryLike): readonly string[] | undefined;
+  /** What the rule is to a query, if anything. */
+  concernOf(query: QueryLike): Concern | undefined;
   patch?(queryClient: unknown, message: Message): unknown;
 }
 
 /** So many kinds of keys of one rule are told apart. */
-const PREFIXES_MAX = 100;
+const KINDS_MAX = 100;
 
 /** Reads a rule as the app writes it. */
-export function follow(written: readonly QueryKey[] | Rule<string>, everyMs: number): Followed {
+export function follow(written: readonly QueryKey[] | Rule<string>, defaultMs: number): Followed {
   const rule = Array.isArray(written) ? { keys: written as readonly QueryKey[] } : (written as Rule<string>);
-  const { keys, channels, patch } = rule;
-  const prefixes = [...(rule.onMissed ?? (typeof keys === 'function' ? firstSegments(keys) : keys))];
+  const { keys, channels, onMissed, patch, everyMs = defaultMs } = rule;
+  const fixed = typeof keys === 'function' ? [] : keys;
+  const missed = [...(onMissed ?? (typeof keys === 'function' ? firstSegments(keys) : keys))];
   return {
-    prefixes,
-    everyMs: rule.everyMs ?? everyMs,
+    everyMs,
+    ...(patch && { patch }),
     keysOf(message) {
       const given = typeof keys === 'function' ? keys(message) : keys;
       for (const key of given) {
-        if (prefixes.length < PREFIXES_MAX && !prefixes.some((prefix) => isUnder(key, prefix))) {
-          prefixes.push(key.slice(0, 1));
+        if (!onMissed && missed.length < KINDS_MAX && !isUnder(key, missed)) {
+          missed.push(key.slice(0, 1));
         }
       }
       return given;
     },
-    channelsOf: ({ queryKey }) => (typeof channels === 'function' ? channels(segmentsOf(queryKey)) : channels),
-    ...(patch && { patch }),
+    concernOf({ queryKey }) {
+      const isMissed = isUnder(queryKey, missed);
+      return isMissed || isUnder(queryKey, fixed)
+        ? { channels: typeof channels === 'function' ? channels(segmentsOf(queryKey)) : channels, everyMs, isMissed }
+        : undefined;
+    },
   };
 }
 

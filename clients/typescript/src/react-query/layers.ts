@@ -134,7 +134,7 @@ export class Layers {
 }
 
 function layersOn({ queryKey }: QueryLike, layers: readonly Layer[]): Layer[] {
-  return layers.filter((layer) => isUnder(queryKey, layer.queryKey));
+  return layers.filter((layer) => isUnder(queryKey, [layer.queryKey]));
 }
 
 function put(layers: readonly Layer[], { queryKey }: QueryLike, base: unknown): unknown {

@@ -17,7 +17,7 @@ export interface ConnectionStatusView {
 }
 
 export interface ConnectionStatusProps {
-  /** Renders it your way. Left out: a dot and the label. */
+  /** Renders it your way. Left out: a dot, the label, and the seconds until the next try. */
   children?: (view: ConnectionStatusView) => ReactNode;
   /** Other words, or another language. */
   labels?: Partial<Record<Status, string>> | undefined;
@@ -49,7 +49,7 @@ export function ConnectionStatus({ children, labels, className }: ConnectionStat
       </span>{' '}
       {label}
       {/* Not for screen readers, which would read out every second. */}
-      {retryInSec ? <span aria-hidden="true"> in {retryInSec} s</span> : null}
+      {retryInSec ? <span aria-hidden="true"> ({retryInSec} s)</span> : null}
     </span>
   );
 }

@@ -8,9 +8,7 @@ import { ignore, useLatest } from './use-latest.ts';
 export interface ReconnectToastOptions {
   /** A connection that was there has been gone for `graceMs`. */
   onLost?: ((state: ConnectionState) => void) | undefined;
-  /**
-   * After `onLost`: it is back, and live. `resumed`: nothing was missed. `downMs`: how long it was away.
-   */
+  /** After `onLost`: it is back, and live. `resumed`: nothing was missed. `downMs`: how long it was away. */
   onRestored?: ((restored: { resumed: boolean; downMs: number }) => void) | undefined;
   /** A shorter loss isn't told at all. Default 1,000. */
   graceMs?: number | undefined;

@@ -14,7 +14,7 @@ import type { Off } from '../store.ts';
 import { envelopeIn, type Frame, topicIn } from './frame.ts';
 import type { TokenGrant } from './grants.ts';
 import { fetchFrom } from './http.ts';
-import { type Asker, Node } from './node.ts';
+import { type Asker, FakeNode } from './node.ts';
 import type { Farewell, Session } from './session.ts';
 import { webSocketTo } from './socket.ts';
 
@@ -154,7 +154,7 @@ export interface FakeGateway<C = RegisteredContract> {
 export function createFakeGateway<C = RegisteredContract>(options: FakeGatewayOptions = {}): FakeGateway<C> {
   const { codec, ...rest } = options;
   const defaults = { user: '42', tenant: 'acme', durable: [], tokenTtlMs: 600_000, pingMs: 25_000 };
-  const node = new Node({ ...defaults, answerEvents: 1_000, crowd: 500, ...rest });
+  const node = new FakeNode({ ...defaults, answerEvents: 1_000, crowd: 500, ...rest });
   const { network } = node;
   const everybody = (farewell: (session: Session) => void) => [...node.sessions].forEach(farewell);
   const drop = (code = 1006, reason = '') => everybody((session) => session.drop(code, reason));

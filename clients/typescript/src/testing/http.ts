@@ -4,7 +4,7 @@ import { type Frame, isMap, Refusal } from './frame.ts';
 import type { Grant } from './grants.ts';
 import { isPosition } from './history.ts';
 import type { Way } from './network.ts';
-import type { Node } from './node.ts';
+import type { FakeNode } from './node.ts';
 import { Session } from './session.ts';
 
 const TOPICS_MAX = 32;
@@ -32,7 +32,7 @@ interface Asked {
 }
 
 /** The `fetch` of one gateway, as the client calls it: with an address and what else there is to say. */
-export function fetchFrom(node: Node): typeof globalThis.fetch {
+export function fetchFrom(node: FakeNode): typeof globalThis.fetch {
   return (input, { method = 'GET', headers, body, signal } = {}) => {
     const url = new URL(typeof input === 'object' && 'url' in input ? input.url : input);
     const asked = { url, method, headers: new Headers(headers), body, signal: signal ?? undefined };
@@ -55,7 +55,7 @@ export function fetchFrom(node: Node): typeof globalThis.fetch {
   };
 }
 
-async function answer(node: Node, asked: Asked, way: Way): Promise<Response> {
+async function answer(node: FakeNode, asked: Asked, way: Way): Promise<Response> {
   const command = /\/client\/v1\/([^/]*)$/.exec(asked.url.pathname)?.[1];
   try {
     if (/\/sse$/.test(asked.url.pathname)) {
@@ -78,7 +78,7 @@ async function answer(node: Node, asked: Asked, way: Way): Promise<Response> {
 }
 
 /** Does a command. It has no connection of its own. */
-function run(node: Node, frame: Frame, grant: Grant, way: Way, signal: AbortSignal | undefined): Promise<Response> {
+function run(node: FakeNode, frame: Frame, grant: Grant, way: Way, signal: AbortSignal | undefined): Promise<Response> {
   node.received.push(frame);
   return new Promise((resolve) => {
     const respond = ({ op, code, message, ...rest }: Frame) => {
@@ -93,7 +93,7 @@ function run(node: Node, frame: Frame, grant: Grant, way: Way, signal: AbortSign
   });
 }
 
-function stream(node: Node, asked: Asked, way: Way): Response {
+function stream(node: FakeNode, asked: Asked, way: Way): Response {
   const { searchParams: parameters } = asked.url;
   const grant = granted(node, asked);
   const listed = parameters.getAll('topics').flatMap((topics) => topics.split(','));
@@ -188,7 +188,7 @@ class Messages {
   }
 }
 
-function granted(node: Node, { url, headers }: Asked): Grant {
+function granted(node: FakeNode, { url, headers }: Asked): Grant {
   const bearer = /^Bearer (.*)$/.exec(headers.get('Authorization') ?? '')?.[1];
   const judged = node.grants.judge(bearer ?? url.searchParams.get('token'));
   if (typeof judged === 'string') {

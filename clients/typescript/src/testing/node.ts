@@ -30,7 +30,7 @@ export interface NodeOptions {
 /** The first epoch; further ones are higher. */
 const EPOCH = 1_767_225_600_000_000;
 
-export class Node {
+export class FakeNode {
   readonly network = new Network();
   readonly grants: Grants;
   readonly sessions = new Set<Session>();

@@ -3,7 +3,7 @@
 import { countIn, envelopeIn, type Frame, isFrame, isMap, Refusal, textIn, topicIn } from './frame.ts';
 import { type Grant, matches, maySubscribe } from './grants.ts';
 import { isPosition, type Room } from './history.ts';
-import type { Node } from './node.ts';
+import type { FakeNode } from './node.ts';
 
 /** How frames get to the client. */
 export interface Peer {
@@ -96,7 +96,7 @@ export class Session {
   #unansweredPings = 0;
 
   constructor(
-    private readonly node: Node,
+    private readonly node: FakeNode,
     private readonly peer: Peer,
   ) {
     this.id = peer.transport === 'command' ? '' : node.name();
@@ -424,8 +424,9 @@ export class Session {
 
   #expireAt(at: number): void {
     clearTimeout(this.#expiry);
-    const inMs = Math.min(at - Date.now() + EXPIRY_GRACE_MS, TIMER_MS_MAX);
-    this.#expiry = setTimeout(() => this.disconnect({ code: 4409 }), inMs);
+    const inMs = at + EXPIRY_GRACE_MS - Date.now();
+    const due = () => (inMs > TIMER_MS_MAX ? this.#expireAt(at) : this.disconnect({ code: 4409 }));
+    this.#expiry = setTimeout(due, Math.min(inMs, TIMER_MS_MAX));
   }
 
   /** Pings when nothing was heard, or sent, for a while. A stream's client has no way to answer, and is never missed. */

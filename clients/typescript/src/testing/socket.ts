@@ -1,7 +1,7 @@
 /** A `WebSocket` as browsers have it, whose other end is the fake gateway. */
 
 import type { Codec, WebSocketConstructor, WebSocketLike } from '../options.ts';
-import type { Node } from './node.ts';
+import type { FakeNode } from './node.ts';
 import { type Peer, Session } from './session.ts';
 
 const CONNECTING = 0;
@@ -20,7 +20,7 @@ const json: Codec = {
 };
 
 /** The constructor of the sockets of one gateway. */
-export function webSocketTo(node: Node, codecs: readonly Codec[]): WebSocketConstructor {
+export function webSocketTo(node: FakeNode, codecs: readonly Codec[]): WebSocketConstructor {
   return class FakeWebSocket implements WebSocketLike {
     static readonly CONNECTING = CONNECTING;
     static readonly OPEN = OPEN;

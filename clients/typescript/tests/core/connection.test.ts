@@ -417,6 +417,29 @@ describe('options', () => {
     expect(client.state.get().status).toBe('reconnecting');
   });
 
+  test('heartbeat: whatever is heard after the question is a sign of life', async () => {
+    const gateway = createFakeGateway();
+    const lifecycle = sleeper();
+    const WebSocket = class extends gateway.WebSocket {
+      override send(message: string | Uint8Array<ArrayBuffer>) {
+        if (!String(message).includes('"ping"')) {
+          super.send(message);
+        }
+      }
+    };
+    const client = clientOf(gateway, { WebSocket, lifecycle, heartbeat: { timeoutMs: 1_000 } });
+    client.connect();
+    await settle();
+    lifecycle.wake();
+    await vi.advanceTimersByTimeAsync(500);
+    gateway.publish('tenant', { type: 'x' });
+    await vi.advanceTimersByTimeAsync(1_500);
+    expect(client.state.get().status).toBe('connected');
+    lifecycle.wake();
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(client.state.get().status).toBe('reconnecting');
+  });
+
   test('lingerMs: how long a connection is kept that nobody needs', async () => {
     const gateway = createFakeGateway();
     const client = clientOf(gateway, { lingerMs: 100 });
@@ -586,6 +609,17 @@ describe('the token', () => {
     expect(counts[1]).toBeLessThan(40);
   });
 
+  test('may last longer than any timer', async () => {
+    const days = 86_400_000;
+    const gateway = createFakeGateway({ tokenTtlMs: 60 * days, pingMs: days });
+    const getToken = vi.fn(() => gateway.token());
+    clientOf(gateway, { getToken }).connect();
+    await vi.advanceTimersByTimeAsync(59 * days);
+    expect(getToken).toHaveBeenCalledTimes(1);
+    await vi.advanceTimersByTimeAsync(1 * days);
+    expect(getToken).toHaveBeenCalledTimes(2);
+  });
+
   test('of before a logout is not used after it', async () => {
     const gateway = createFakeGateway();
     let user = 'ana';
@@ -601,7 +635,11 @@ describe('the token', () => {
     client.connect();
     await vi.advanceTimersByTimeAsync(200);
     expect(client.state.get()).toMatchObject({ status: 'connected', user: 'bob' });
+    client.reconnect();
+    const renewed = client.refreshToken().catch(() => {});
     client.disconnect();
+    await vi.advanceTimersByTimeAsync(200);
+    await renewed;
     user = 'eve';
     client.connect();
     await vi.advanceTimersByTimeAsync(200);

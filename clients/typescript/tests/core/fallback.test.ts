@@ -170,6 +170,19 @@ describe('a client without WebSockets', () => {
     expect(client.state.get().status).toBe('connected');
   });
 
+  test('has its answers though the stream is another one by then', async () => {
+    const gateway = createFakeGateway();
+    gateway.onRequest('slow', () => new Promise((resolve) => setTimeout(() => resolve('done'), 500)));
+    const client = await streaming(gateway);
+    const answer = client.request('slow');
+    answer.catch(() => {});
+    await over(100);
+    client.channel('orders').subscribe();
+    await over(1_000);
+    expect(await answer).toBe('done');
+    expect(client.state.get()).toMatchObject({ status: 'connected', connection: streams(gateway)[0]?.id });
+  });
+
   test('has 32 channels at most, and says which one was too many', async () => {
     const gateway = createFakeGateway();
     gateway.blocksWebSockets = true;
@@ -288,16 +301,17 @@ describe('the way back', () => {
     const client = clientOf(gateway);
     client.connect();
     await settle();
-    gateway.stop();
-    await over(300);
-    gateway.start();
-    await over(1_000);
+    gateway.blocksWebSockets = true;
+    gateway.drop();
+    // Tried again after 250 ms, in vain, and after 500 more.
+    await over(400);
+    expect(client.state.get()).toMatchObject({ status: 'reconnecting', attempt: 2 });
+    gateway.blocksWebSockets = false;
+    await over(500);
     expect(client.state.get()).toMatchObject({ status: 'connected', transport: 'websocket' });
     gateway.blocksWebSockets = true;
     gateway.drop();
-    await settle();
     await over(30_000);
-    await settle();
     expect(client.state.get()).toMatchObject({ status: 'connected', transport: 'sse' });
   });
 
