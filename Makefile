@@ -14,12 +14,17 @@ help: ## This list
 run: ## One node for development: no Redis, no configuration
 	$(CARGO) run --locked --bin fanfare -- serve --dev
 
+.PHONY: demo
+demo: ## Five live applications in a page, with a node, a Redis and a backend; Ctrl-C ends all
+	$(CARGO) build --locked --bin fanfare
+	FANFARE_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/debug/fanfare" scripts/demo
+
 .PHONY: test
 test: tools format lint deny unit clients loom fuzz ## Everything, after installing what is missing
 	@echo "everything passed"
 
 .PHONY: tools
-tools: ## What the tests need beside Rust: redis-server, nginx, Python and Node with their package managers, cargo-deny, cargo-fuzz
+tools: ## What the tests need beside Rust: redis-server, nginx, Chromium, iproute2, Python and Node with their package managers, cargo-deny, cargo-fuzz
 	scripts/install-tools
 
 .PHONY: format
@@ -42,10 +47,11 @@ unit: ## Unit, property and integration tests, against a real redis-server
 	$(CARGO) test --workspace --locked
 
 .PHONY: clients
-clients: ## The libraries in other languages, against a real node and a real Redis
+clients: ## The libraries in other languages and their examples, against a real node, a real Redis and a real browser
 	$(CARGO) build --locked --bin fanfare
 	clients/python/check
 	FANFARE_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/debug/fanfare" clients/node/check
+	FANFARE_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/debug/fanfare" clients/typescript/check
 
 .PHONY: loom
 loom: ## The outbox under every interleaving of its threads

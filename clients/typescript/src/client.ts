@@ -143,7 +143,11 @@ function build(options: ClientOptions<never>) {
     return new SseTransport(fetch, standsIn ? WebSocket : undefined);
   }
 
-  const hears: { readonly [op in ServerFrame['op']]?: (frame: Extract<ServerFrame, { op: op }>) => void } = {
+  const hears: { readonly [op in ServerFrame['op']]?: (frame: Extract<ServerFrame, { op: op }>) => void } & {
+    readonly __proto__: null;
+  } = {
+    // So that no word of the node's is found that isn't here.
+    __proto__: null,
     event: topics.event,
     subscribed: topics.standing,
     unsubscribed: topics.ended,

@@ -58,7 +58,7 @@ export type ChannelState =
 export interface Presence {
   /** `loading` until the list is there, and again after a gap. `crowded`: too many, so that only `count` is told. */
   readonly status: 'idle' | 'loading' | 'ready' | 'crowded' | 'failed';
-  /** In the order in which they came. Empty when crowded. */
+  /** In the order in which they came, the client's own user among them. Empty when crowded. */
   readonly users: readonly Present[];
   readonly count: number;
   readonly error: FanfareError | undefined;

@@ -3,6 +3,8 @@
 import type { Client } from '../index.ts';
 import { throttle } from './throttle.ts';
 
+/** So many requests of a client are told apart; the ones that were made first are forgotten. */
+const REQUESTS_MAX = 256;
 const requests = new WeakMap<Client, Map<string, () => Promise<unknown>>>();
 
 /** What is asked for. */
@@ -19,13 +21,9 @@ export function ask(client: Client, request: Request): Promise<unknown> {
   const known = requests.get(client) ?? new Map();
   requests.set(client, known);
   const key = JSON.stringify([method, input]);
-  let forgetting: ReturnType<typeof setTimeout>;
-  const send = () => {
-    clearTimeout(forgetting);
-    // Later than whoever waits for its turn.
-    forgetting = setTimeout(() => known.delete(key), throttleMs + 1);
-    return client.request(method, input, request);
-  };
-  known.set(key, known.get(key) ?? throttle(send, throttleMs));
-  return known.get(key)();
+  const send = known.get(key) ?? throttle(() => client.request(method, input, request), throttleMs);
+  if (known.set(key, send).size > REQUESTS_MAX) {
+    known.delete(known.keys().next().value);
+  }
+  return send();
 }

@@ -5,7 +5,15 @@ import { beneath, clients } from './bound.ts';
 import { cover } from './coverage.ts';
 import { keepStaleTimes, replaceRefetchOnReconnect, type TimeToLive } from './defaults.ts';
 import { liveOf } from './live-query.ts';
-import { isFetching, isRemoval, isUnder, type QueryClientLike, type QueryLike, segmentsOf } from './query-core.ts';
+import {
+  type CacheEvent,
+  isFetching,
+  isRemoval,
+  isUnder,
+  type QueryClientLike,
+  type QueryLike,
+  segmentsOf,
+} from './query-core.ts';
 import { makeRefresher } from './refresher.ts';
 import { type Concern, follow, type Rule, type Rules } from './rules.ts';
 
@@ -53,8 +61,8 @@ export function bindQueryClient<Q extends QueryClientLike, C = RegisteredContrac
 
 function bind(client: Client, queryClient: QueryClientLike, options: BindOptions): Binding {
   const { everyMs = 1_000, spreadMs = 5_000, skipSelf, ttl = [], refetchAfterGap = true, infinitePages = 1 } = options;
-  const written = Object.entries(options.rules ?? {});
-  const rules = new Map(written.map(([type, rule]) => [type, follow(rule as Rule<string>, everyMs)]));
+  const written = Object.entries(options.rules ?? {}) as [string, Rule<string>][];
+  const rules = new Map(written.map(([type, rule]) => [type, follow(rule, everyMs)]));
   const cache = queryClient.getQueryCache();
   const refresher = makeRefresher(queryClient, infinitePages);
   const updateStaleTimes = keepStaleTimes(queryClient, ttl);
@@ -66,7 +74,7 @@ function bind(client: Client, queryClient: QueryClientLike, options: BindOptions
     const live = liveOf(query);
     const concerns = [...rules.values()].map((rule) => rule.concernOf(query));
     concerns.push(live?.patches.size ? { channels: live.channels, everyMs, isMissed: true } : undefined);
-    return concerns.filter((concern) => concern !== undefined);
+    return concerns.filter((concern) => !!concern);
   };
   const randomWithin = (ms: number) => Math.random() * Math.min(ms, spreadMs);
 
@@ -173,7 +181,7 @@ function bind(client: Client, queryClient: QueryClientLike, options: BindOptions
       if (isCared) {
         // Unless the connection doesn't come back as the browser's network did.
         setTimeout(() => {
-          if (!isOff && client.state.get().status !== 'connected') {
+          if (client.state.get().status !== 'connected') {
             refresher.refresh(query, everyMs, 0);
           }
         }, spreadMs);
@@ -181,8 +189,8 @@ function bind(client: Client, queryClient: QueryClientLike, options: BindOptions
       return isCared;
     }),
     cache.subscribe((event) => {
-      const { query, action } = event;
-      if (isRemoval(event)) {
+      const { query, action } = event as CacheEvent;
+      if (isRemoval(event as CacheEvent)) {
         refresher.forget(query);
       }
       // One more page of an infinite query says nothing of the others.
@@ -205,7 +213,7 @@ function bind(client: Client, queryClient: QueryClientLike, options: BindOptions
     }
   };
   return Object.defineProperties(off, {
-    cacheSize: { get: () => cache.getAll().filter((query) => concernsOf(query).length > 0).length },
+    cacheSize: { get: () => cache.getAll().filter((query) => concernsOf(query).length).length },
     lastRefresh: { get: refresher.times },
   }) as Binding;
 }

@@ -53,7 +53,8 @@ export function keepStaleTimes(
 ): (isLive?: (query: QueryLike) => boolean) => void {
   const updates = ttl.map(({ queryKey, staleTime, whileLive = Infinity }) => {
     const original: Defaults = queryClient.getQueryDefaults(queryKey) ?? {};
-    let current = original.staleTime ?? queriesOf(queryClient).staleTime;
+    const effective = (defaults: Defaults) => ({ ...queriesOf(queryClient), ...defaults }).staleTime;
+    let current = effective(original);
     return (isLive?: (query: QueryLike) => boolean) => {
       const queries = queryClient
         .getQueryCache()
@@ -62,7 +63,7 @@ export function keepStaleTimes(
       // Live is a kind of data when something observes it, and all that is observed is.
       const given = isLive && { staleTime: queries.length > 0 && queries.every(isLive) ? whileLive : staleTime };
       const defaults: Defaults = { ...original, ...given };
-      const wanted = defaults.staleTime ?? queriesOf(queryClient).staleTime;
+      const wanted = effective(defaults);
       if (wanted !== current) {
         queryClient.setQueryDefaults(queryKey, defaults);
         for (const query of queries) {

@@ -40,7 +40,10 @@ export interface LiveQuery<M extends MethodName<C>, K extends QueryKey = QueryKe
 
 /** What becomes of a query's data, by the type of the event. */
 export type Patches<Data, C = RegisteredContract> = {
-  readonly [T in EventType<C>]?: (message: MessageOf<T, C>, data: Data | undefined) => Data | undefined;
+  // A method's type is compared both ways: without a contract a patch for one type is a patch for any.
+  readonly [T in EventType<C>]?: {
+    method(message: MessageOf<T, C>, data: Data | undefined): Data | undefined;
+  }['method'];
 };
 
 /** Options of `useQuery`, `useQueries` and their like. */
@@ -70,7 +73,7 @@ export function liveQueryOptions<M extends MethodName<C>, const K extends QueryK
   const queryFn = async (context: { client?: object; signal?: AbortSignal | undefined }) => {
     const client = (options.client as Client | undefined) ?? clients.get(context.client as object);
     if (!client) {
-      throw new Error('fanfare: liveQueryOptions has no client: give one, or bind the query client');
+      throw new Error('fanfare: no client: bind the query client, or give one');
     }
     const instead = (error?: FanfareError) => {
       if (fallback && (error?.retryable ?? true)) {

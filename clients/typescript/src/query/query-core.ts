@@ -35,7 +35,8 @@ export interface CacheEvent {
 /** A query cache. */
 export interface QueryCacheLike {
   getAll(): QueryLike[];
-  subscribe(listener: (event: CacheEvent) => void): () => void;
+  /** There always is an event, although version 3's types don't say so. */
+  subscribe(listener: (event?: CacheEvent) => void): () => void;
 }
 
 /** A `QueryClient`. */
@@ -91,7 +92,7 @@ export function isFetching({ state }: QueryLike): boolean {
 
 /** Whether it has left the cache. */
 export function isRemoval({ type }: CacheEvent): boolean {
-  return /^(query)?removed$/i.test(type);
+  return /^(queryR|r)emoved$/.test(type);
 }
 
 /**
@@ -100,8 +101,8 @@ export function isRemoval({ type }: CacheEvent): boolean {
  */
 export function refetch(queryClient: QueryClientLike, query: QueryLike, pagesMax: number): void {
   query.invalidate();
-  const { pages, pageParams } = Object(query.state.data) as { pages?: unknown; pageParams?: unknown };
-  if (!(Array.isArray(pages) && pageParams && pages.length > pagesMax)) {
+  const { pages, pageParams }: { pages?: unknown[]; pageParams?: unknown[] } = Object(query.state.data);
+  if (!(pages && pageParams && pages.length > pagesMax)) {
     if (!isFetching(query) && query.isActive()) {
       // On version 3 a query into which data was put looks idle while its function is under way.
       void query.cancel({ silent: true });

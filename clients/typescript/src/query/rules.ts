@@ -6,24 +6,28 @@ import { isUnder, type QueryKey, type QueryLike, segmentsOf } from './query-core
 /** What an event of one type means for the queries. */
 export interface Rule<T extends EventType<C>, C = RegisteredContract, Q = unknown> {
   /** What it concerns: all queries whose keys begin like these. */
-  keys: readonly QueryKey[] | ((message: MessageOf<T, C>) => readonly QueryKey[]);
+  // A method's type is compared both ways: without a contract a rule for one type is a rule for any.
+  keys: readonly QueryKey[] | { method(message: MessageOf<T, C>): readonly QueryKey[] }['method'];
   /**
    * Channels on which such events come: they are subscribed while something observes a query that the rule concerns. A function
    * is asked for each of these queries, by its key: `([, id]) => ['team:' + id]`. Left out: events come on `tenant`, on the
    * user's own topic, or on channels that the app subscribes itself.
    */
-  // biome-ignore lint/suspicious/noExplicitAny: a key's segments are whatever the app puts there
-  channels?: readonly ChannelName<C>[] | ((queryKey: readonly any[]) => readonly ChannelName<C>[]);
+  channels?: readonly ChannelName<C>[] | ((queryKey: readonly Segment<C>[]) => readonly ChannelName<C>[]);
   /**
    * What to fetch anew when such events may have been missed. Default: `keys`. Of a function it is also what it can concern at all;
    * default: the first segments of the keys that it gives. Say it where the function gives keys of other kinds for other data.
    */
   onMissed?: readonly QueryKey[];
   /** Puts what came into the cache, so that nothing is fetched. When it returns `false`, the queries are fetched anew after all. */
-  patch?: (queryClient: Q, message: MessageOf<T, C>) => unknown;
+  patch?(queryClient: Q, message: MessageOf<T, C>): unknown;
   /** How often such events let a query be fetched anew, at most, in ms. */
   everyMs?: number;
 }
+
+/** Whatever the app puts into keys. Written like this, the compiler knows the contract before it looks at what a function returns. */
+// biome-ignore lint/suspicious/noExplicitAny: see above
+type Segment<C> = C extends never ? never : any;
 
 /** Rules by the type of the event. Keys alone are a rule, too. */
 export type Rules<C = RegisteredContract, Q = unknown> = {
@@ -80,16 +84,11 @@ export function follow(written: readonly QueryKey[] | Rule<string>, defaultMs: n
 
 /** The first segments of the keys that a function gives whatever the event says. Everything, when that can't be found out. */
 function firstSegments(keys: (message: Message) => readonly QueryKey[]): QueryKey[] {
-  // Stands for data that nobody knows: all its properties are such data as well, lists have one element, and text is empty.
-  const unknown: Message = new Proxy(() => '', {
-    get: (_, property) => {
-      if (property === Symbol.iterator) {
-        return () => [unknown].values();
-      }
-      return property === Symbol.toPrimitive ? () => '' : unknown;
-    },
-    apply: (_, __, [run]) => (typeof run === 'function' ? [run(unknown)] : unknown),
-  }) as unknown as Message;
+  // Stands for data that nobody knows: all its properties are such data as well, as text it is empty, and as a list it has one element.
+  const unknown: Message = new Proxy((() => '') as unknown as Message, {
+    get: () => unknown,
+    apply: (_, __, [run]) => (typeof run === 'function' ? [run(unknown)] : ''),
+  });
   try {
     return keys(unknown).map(([first]) => (typeof first === 'string' ? [first] : []));
   } catch {

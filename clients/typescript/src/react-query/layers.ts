@@ -55,7 +55,7 @@ export class Layers {
   add(added: readonly Layer[]): (isConfirmed: boolean) => QueryLike[] {
     const cache = this.queryClient.getQueryCache();
     this.#layers.push(...added);
-    this.#unsubscribe ??= cache.subscribe((event) => this.#hear(event));
+    this.#unsubscribe ??= cache.subscribe((event) => this.#hear(event as CacheEvent));
     beneath.set(this.queryClient, (change) => this.#below(change));
     for (const query of cache.getAll()) {
       this.#show(query, this.#shown.get(query)?.base ?? query.state.data);

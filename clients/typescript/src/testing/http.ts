@@ -147,23 +147,17 @@ function stream(node: FakeNode, asked: Asked, way: Way): Response {
 
 /** Turns frames into messages of an event stream, and keeps where the stream stands. */
 class Messages {
-  /** Topics of which more has to be asked for. Their live durable events come with that. */
-  readonly #behind = new Set<unknown>();
-
   constructor(private readonly positions: Record<string, string>) {}
 
+  /** `ask`: of what there is more than has fitted into an answer. */
   of(frame: Frame): { message: string; ask: { topic: string; since: string }[] } {
     if (frame.op === 'ping') {
       return { message: ': ping\n\n', ask: [] };
     }
-    const isBehind = this.#behind.has(frame.topic);
-    if (frame.op === 'event' && isBehind && frame.position !== undefined) {
-      return { message: '', ask: [] };
-    }
     const before = JSON.stringify(this.positions);
     const standings = frame.op === 'welcome' ? (frame.topics as Frame[]) : frame.op === 'subscribed' ? [frame] : [];
     const ask = standings.flatMap((standing) => this.#stand(standing));
-    if ((frame.op === 'event' || frame.op === 'gap') && !isBehind && frame.position !== undefined) {
+    if ((frame.op === 'event' || frame.op === 'gap') && frame.position !== undefined) {
       this.positions[String(frame.topic)] = String(frame.position);
     }
     const after = JSON.stringify(this.positions);
@@ -175,16 +169,11 @@ class Messages {
     const topic = String(standing.topic);
     const events = (standing.events ?? []) as { position: string }[];
     const seen = standing.more ? (events.at(-1)?.position ?? this.positions[topic]) : String(standing.position);
-    this.#behind.delete(topic);
     if (seen === undefined) {
       return [];
     }
     this.positions[topic] = seen;
-    if (!standing.more) {
-      return [];
-    }
-    this.#behind.add(topic);
-    return [{ topic, since: seen }];
+    return standing.more ? [{ topic, since: seen }] : [];
   }
 }
 

@@ -211,6 +211,15 @@ describe('a connection', () => {
     expect(gateway.opened).toBe(0);
   });
 
+  test('is opened by reconnect() after disconnect(), as by connect()', async () => {
+    const gateway = createFakeGateway();
+    const client = clientOf(gateway);
+    client.disconnect();
+    client.reconnect();
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(client.state.get().status).toBe('connected');
+  });
+
   test('is one however it is called: what belongs to an older try is of no interest', async () => {
     const gateway = createFakeGateway();
     gateway.latencyMs = 50;
@@ -434,7 +443,7 @@ describe('options', () => {
     await vi.advanceTimersByTimeAsync(500);
     gateway.publish('tenant', { type: 'x' });
     await vi.advanceTimersByTimeAsync(1_500);
-    expect(client.state.get().status).toBe('connected');
+    expect([client.state.get().status, gateway.opened]).toEqual(['connected', 1]);
     lifecycle.wake();
     await vi.advanceTimersByTimeAsync(1_000);
     expect(client.state.get().status).toBe('reconnecting');
@@ -484,6 +493,8 @@ describe('the node', () => {
     await settle();
     const [connection] = gateway.connections;
     connection?.send({ op: 'confetti', topic: 'channel:orders', colours: 7 });
+    connection?.send({ op: 'toString' });
+    connection?.send({ op: '__proto__' });
     connection?.send({ op: 'subscribed', topic: 'channel:never-asked-for', position: '1-1' });
     connection?.send({ op: 'published', id: 999 });
     connection?.send({ op: 'reply', id: 999, data: null });
@@ -528,10 +539,10 @@ describe('the token', () => {
     const client = clientOf(gateway, { getToken });
     client.connect();
     await settle();
-    const renewed = client.refreshToken();
+    const renewed = Promise.all([client.refreshToken(), client.refreshToken()]);
     await settle();
     await renewed;
-    expect(getToken).toHaveBeenLastCalledWith({ reason: 'renew' });
+    expect(getToken.mock.calls).toEqual([[{ reason: 'connect' }], [{ reason: 'renew' }]]);
     expect(gateway.opened).toBe(1);
     expect(gateway.received.filter(({ op }) => op === 'auth')).toHaveLength(2);
   });

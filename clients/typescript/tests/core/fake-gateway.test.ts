@@ -120,10 +120,12 @@ describe('a connection', () => {
     const gateway = createFakeGateway();
     const [one, other] = [await welcomed(gateway), await welcomed(gateway)];
     expect(() => one.close(1001)).toThrow('1001');
+    gateway.publish('tenant', { type: 'too.late' });
     one.close(4000);
     other.close();
     expect(one.closes).toEqual([]);
     await settle();
+    expect(one.news()).toEqual([]);
     expect([one.closes, other.closes]).toMatchObject([[{ code: 4000 }], [{ code: 1005 }]]);
     expect(gateway.connections).toEqual([]);
     expect(vi.getTimerCount()).toBe(0);
@@ -147,6 +149,13 @@ describe('topics', () => {
     lift();
     await wire.send({ op: 'subscribe', id: 2, topic: 'channel:busy' });
     expect(wire.news()).toMatchObject([{ op: 'subscribed', id: 2, topic: 'channel:busy' }]);
+    gateway.refuse('channel:busy', 'too_large');
+    await wire.send({ op: 'publish', id: 3, topic: 'channel:busy', event: { type: 'x' } });
+    await wire.send({ op: 'history', id: 4, topic: 'channel:busy', limit: 1 });
+    expect(wire.news()).toMatchObject([
+      { op: 'error', id: 3, code: 'too_large' },
+      { op: 'error', id: 4, code: 'too_large' },
+    ]);
   });
 
   test('bring events after their answer and until they are left', async () => {
@@ -248,6 +257,21 @@ describe('topics', () => {
       recovered: true,
       events: [{ position, event: { type: 'export.ready' } }],
     });
+  });
+
+  test('keep a thousand events, and let the oldest go', async () => {
+    const gateway = createFakeGateway();
+    const publish = () => gateway.publish('channel:orders', { type: 'x' }, { durable: true }) as string;
+    const [first] = Array.from({ length: 1_001 }, publish);
+    const wire = await welcomed(gateway);
+    await wire.send({ op: 'subscribe', id: 1, topic: 'channel:orders', since: first as string });
+    publish();
+    await wire.send({ op: 'subscribe', id: 2, topic: 'channel:orders', since: first as string });
+    expect(wire.news()).toMatchObject([
+      { id: 1, recovered: true },
+      { op: 'event' },
+      { id: 2, recovered: false, reason: 'expired' },
+    ]);
   });
 
   test('are told of gaps', async () => {

@@ -153,8 +153,9 @@ describe('a client without WebSockets', () => {
     await over(100);
     const opened = gateway.opened;
     client.channel('b').subscribe();
+    await over(20);
     client.channel('c').subscribe();
-    await over(49);
+    await over(29);
     gateway.publish('channel:a', { type: 'x', data: 1 });
     gateway.latencyMs = 10;
     await over(3);
@@ -180,6 +181,7 @@ describe('a client without WebSockets', () => {
     client.channel('orders').subscribe();
     await over(1_000);
     expect(await answer).toBe('done');
+    expect(gateway.received.filter(({ op }) => op === 'request')).toHaveLength(1);
     expect(client.state.get()).toMatchObject({ status: 'connected', connection: streams(gateway)[0]?.id });
   });
 
@@ -217,6 +219,34 @@ describe('a client without WebSockets', () => {
     expect(heard).toEqual([
       [1, false],
       [2, true],
+    ]);
+  });
+
+  test('begins anew, with a gap, where its place can’t be read', async () => {
+    const gateway = createFakeGateway();
+    let isOdd = false;
+    const fetch: typeof globalThis.fetch = (url, init) => {
+      const headers = new Headers(init?.headers);
+      if (isOdd && headers.has('Last-Event-ID')) {
+        headers.set('Last-Event-ID', 'of another version');
+      }
+      return gateway.fetch(url, { ...init, headers });
+    };
+    const client = await streaming(gateway, { fetch });
+    const gaps = gapsOf(client);
+    const heard: unknown[] = [];
+    client.channel('orders').on('*', ({ data }) => heard.push(data));
+    await over(100);
+    isOdd = true;
+    gateway.drop();
+    gateway.publish('channel:orders', { type: 'x', data: 1 }, { durable: true });
+    await over(10_000);
+    expect(client.state.get()).toMatchObject({ status: 'connected', resumed: false });
+    gateway.publish('channel:orders', { type: 'x', data: 2 }, { durable: true });
+    await over(0);
+    expect(heard).toEqual([2]);
+    expect(gaps.filter(({ topic }) => topic === 'channel:orders')).toMatchObject([
+      { lost: 'all', reason: 'reconnect' },
     ]);
   });
 
@@ -277,13 +307,17 @@ describe('a client without WebSockets', () => {
 
 describe('the way back', () => {
   test('is looked for, seldom, and taken when a WebSocket gets through again, without a word being lost', async () => {
-    const gateway = createFakeGateway({ durable: ['tenant', 'user:42', 'channel:orders'] });
+    const gateway = createFakeGateway({ durable: ['tenant', 'user:42', 'channel:orders'], tokenTtlMs: 86_400_000 });
     const client = await streaming(gateway);
     const heard: unknown[] = [];
     const gaps = gapsOf(client);
     client.channel('orders').on('*', ({ data }) => heard.push(data));
-    await vi.advanceTimersByTimeAsync(30 * 60_000);
+    await over(100);
+    const { opened } = gateway;
+    await over(30 * 60_000);
     expect(client.state.get()).toMatchObject({ transport: 'sse' });
+    expect(gateway.opened - opened).toBeGreaterThan(2);
+    expect(gateway.opened - opened).toBeLessThan(6);
     gateway.publish('channel:orders', { type: 'x', data: 1 });
     gateway.blocksWebSockets = false;
     await vi.advanceTimersByTimeAsync(61 * 60_000);
@@ -293,6 +327,21 @@ describe('the way back', () => {
     expect(heard).toEqual([1, 2]);
     expect(gaps).toEqual([]);
     expect(gateway.connections).toHaveLength(1);
+  });
+
+  test('is not taken by a client that was disconnected while it was looked for', async () => {
+    const gateway = createFakeGateway();
+    const client = await streaming(gateway);
+    gateway.blocksWebSockets = false;
+    gateway.latencyMs = 1_000;
+    const { opened } = gateway;
+    while (gateway.opened === opened) {
+      await over(1_000);
+    }
+    client.disconnect();
+    await over(60_000);
+    expect(client.state.get()).toEqual({ status: 'closed' });
+    expect(gateway.connections).toEqual([]);
   });
 
   test('a WebSocket that has worked is tried some more before the stream takes its place', async () => {

@@ -50,7 +50,13 @@ const endings: [string, (gateway: FakeGateway, client: Client) => unknown][] = [
   ],
   ['while the gateway is down', (gateway) => gateway.stop()],
   ['while it waits as it was told', (gateway) => gateway.disconnect({ code: 1013, after_ms: 600_000 })],
-  ['while a channel is refused', (gateway) => gateway.refuse('channel:orders', 'unavailable')],
+  [
+    'while a channel is refused',
+    (gateway, client) => {
+      gateway.refuse('channel:orders', 'unavailable');
+      client.reconnect();
+    },
+  ],
   ['after it has failed', (gateway) => gateway.disconnect({ code: 4403 })],
 ];
 

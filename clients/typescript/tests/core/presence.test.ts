@@ -185,6 +185,20 @@ describe('presence', () => {
     expect(now()).toEqual(['ready', 'a b me', 3]);
   });
 
+  test('is a number from then on, though a page of the list is still on its way', async () => {
+    const gateway = createFakeGateway();
+    const { now, values } = watching(gateway);
+    await settle();
+    // As above: the page arrives after 300 ms, the news at 250.
+    gateway.latencyMs = 100;
+    gateway.gap(TEAM);
+    await vi.advanceTimersByTimeAsync(150);
+    gateway.connections[0]?.send({ op: 'presence', topic: TEAM, count: 700 });
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(now()).toEqual(['crowded', '', 700]);
+    expect(values.slice(-2).map(({ status }) => status)).toEqual(['loading', 'crowded']);
+  });
+
   test('says why it can’t be had', async () => {
     const gateway = createFakeGateway();
     const { presence } = watching(gateway);

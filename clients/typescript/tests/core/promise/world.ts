@@ -1,0 +1,547 @@
+/** A client, its app, its gateway and the network between them, to all of which things happen. */
+
+import { type Client, createClient, type Gap, type Message, type Off } from '@fanfare/client';
+import { createFakeGateway, type FakeGateway } from '@fanfare/client/testing';
+import { vi } from 'vitest';
+import { sleeper } from '../../support/wake.ts';
+import { type Listener, Model } from './model.ts';
+import { Random } from './random.ts';
+
+/** One thing that happens. What exactly is drawn from its own seed, so that it stays the same when others are left out. */
+export interface Step {
+  readonly deed: keyof typeof DEEDS;
+  readonly seed: number;
+}
+
+const NOW = 1_767_225_600_000;
+/** `audit` is durable by the operator's rule, `ledger` as the app says, and in the others there is both. */
+const CHANNELS = ['orders', 'board', 'audit', 'ledger'] as const;
+const DURABLE = ['channel:audit', 'channel:ledger'];
+/** The longest that a client may take to be live again when nothing keeps it: a backoff, or what it was told, and a try. */
+const HEALED_MS = 180_000;
+
+const later = setImmediate;
+
+/** What happens: how often, compared with the others, and what it is. */
+const DEEDS = {
+  publish: [24, (world: World, draw: Random) => world.publish(draw)],
+  mount: [12, (world: World, draw: Random) => world.mount(draw)],
+  unmount: [8, (world: World, draw: Random) => world.unmount(draw)],
+  wait: [10, (world: World, draw: Random) => world.wait(draw)],
+  look: [10, (world: World) => world.look()],
+  drop: [5, (world: World, draw: Random) => world.drop(draw)],
+  farewell: [2, (world: World, draw: Random) => world.farewell(draw)],
+  freeze: [2, (world: World) => world.freeze()],
+  thaw: [4, (world: World) => world.thaw()],
+  stop: [1, (world: World) => world.stop()],
+  start: [3, (world: World) => world.start()],
+  block: [1, (world: World, draw: Random) => world.block(draw)],
+  unblock: [1, (world: World) => world.unblock()],
+  slow: [2, (world: World, draw: Random) => world.slow(draw)],
+  trim: [2, (world: World, draw: Random) => world.trim(draw)],
+  forget: [1, (world: World, draw: Random) => world.forget(draw)],
+  gap: [1, (world: World, draw: Random) => world.gap(draw)],
+  refuse: [2, (world: World, draw: Random) => world.refuse(draw)],
+  allow: [3, (world: World) => world.allow()],
+  refuseToken: [1, (world: World) => world.refuseToken()],
+  expireTokens: [1, (world: World) => world.expireTokens()],
+  token: [1, (world: World, draw: Random) => world.token(draw)],
+  refreshToken: [2, (world: World) => world.refreshToken()],
+  wake: [3, (world: World) => world.wake()],
+  reconnect: [2, (world: World) => world.reconnect()],
+  logout: [1, (world: World) => world.logout()],
+  login: [3, (world: World, draw: Random) => world.login(draw)],
+  request: [4, (world: World, draw: Random) => world.request(draw)],
+  ownPublish: [5, (world: World, draw: Random) => world.ownPublish(draw)],
+} satisfies Record<string, [weight: number, happens: (world: World, draw: Random) => unknown]>;
+
+/** What shall happen. */
+export function schedule(seed: number, length = 120): Step[] {
+  const random = new Random(seed);
+  const lots = Object.entries(DEEDS).flatMap(([deed, [weight]]) => new Array(weight).fill(deed));
+  return Array.from({ length }, () => ({ deed: random.pick(lots), seed: random.below(2 ** 31) }));
+}
+
+/** Lets it happen, heals everything, and lets everybody go. Needs fake timers. */
+export async function live(seed: number, steps: readonly Step[]): Promise<Pick<World, 'transcript' | 'model'>> {
+  // Loaded beforehand: what is loaded for the first time takes real time.
+  await Promise.all([import('../../../src/sse.ts'), import('../../../src/presence.ts')]);
+  vi.setSystemTime(NOW);
+  const random = new Random(seed);
+  vi.spyOn(Math, 'random').mockImplementation(random.next);
+  vi.spyOn(console, 'error').mockImplementation(() => {});
+  const world = new World(random);
+  try {
+    for (const { deed, seed: own } of steps) {
+      await DEEDS[deed][1](world, new Random(own));
+      await arrive();
+    }
+    await world.heal();
+    await world.end();
+  } finally {
+    vi.clearAllTimers();
+    vi.restoreAllMocks();
+  }
+  return world;
+}
+
+/** All that is under way in microtasks. */
+async function arrive(): Promise<void> {
+  for (let n = 0; n < 3; n++) {
+    await new Promise((resolve) => later(resolve));
+  }
+}
+
+/** Time goes by: as `vi.advanceTimersByTimeAsync`, which takes a real millisecond for each timer. */
+async function pass(ms: number): Promise<void> {
+  let isOver = false;
+  setTimeout(() => {
+    isOver = true;
+  }, ms);
+  await arrive();
+  while (!isOver) {
+    vi.advanceTimersToNextTimer();
+    await arrive();
+  }
+}
+
+class World {
+  readonly transcript: string[] = [];
+  readonly model: Model;
+  readonly #gateway: FakeGateway;
+  readonly #client: Client;
+  readonly #lifecycle = sleeper();
+  readonly #page = new Map<string, Listener>();
+  readonly #components = new Map<string, { listener: Listener; off: Off }>();
+  #mounted = 0;
+  readonly #refusals: Off[] = [];
+  /** Connections that were frozen: nothing will ever come from them. */
+  readonly #dead = new Set<string>();
+  #isFrozen = false;
+  /** The last message of a slower network has arrived by then, Unix ms. */
+  #quietAt = 0;
+  #hasUsedSse = false;
+  #wasConnected = false;
+  /** `connect()` was called, or the like. */
+  #isKept = false;
+  #user = '42';
+  #nextToken: 'none' | 'failure' | 'slow' | undefined;
+  /** How often the backend was asked, by request. */
+  readonly #asked = new Map<number, number>();
+  #pending = 0;
+
+  constructor(random: Random) {
+    this.model = new Model(DURABLE, (what) => this.#say(what));
+    this.#gateway = createFakeGateway({
+      durable: ['channel:audit'],
+      answerEvents: 2 + random.below(3),
+      tokenTtlMs: random.pick([40_000, 600_000]),
+      pingMs: 10_000,
+    });
+    const { url, WebSocket, fetch } = this.#gateway;
+    this.#client = createClient({
+      url,
+      WebSocket,
+      fetch,
+      getToken: () => this.#getToken(),
+      lifecycle: this.#lifecycle,
+      durable: ['channel:ledger'],
+      lingerMs: random.pick([0, 300, 2_500]),
+    });
+    this.#gateway.onRequest('echo', (n: number) => this.#answer(n));
+    this.#watch();
+  }
+
+  #say(what: string): void {
+    this.transcript.push(`${String(Date.now() - NOW).padStart(8)}  ${what}`);
+  }
+
+  async #getToken(): Promise<string | null> {
+    const next = this.#nextToken;
+    this.#nextToken = undefined;
+    if (next === 'failure') {
+      throw new Error('the backend has failed');
+    }
+    if (next === 'slow') {
+      await new Promise((resolve) => setTimeout(resolve, 3_000));
+    }
+    return next === 'none' ? null : this.#gateway.token({ user: this.#user });
+  }
+
+  #answer(n: number): Promise<number> | number {
+    this.#asked.set(n, (this.#asked.get(n) ?? 0) + 1);
+    if (n % 5 === 0) {
+      throw new Error('no');
+    }
+    return n % 3 === 0 ? new Promise((resolve) => setTimeout(() => resolve(n), 400 * (n % 30))) : n;
+  }
+
+  /** What the app sees, all the time. */
+  #watch(): void {
+    const own = ['tenant', 'user:42', 'user:7'];
+    const channels = CHANNELS.map((name) => `channel:${name}`);
+    for (const topic of [...own, ...channels]) {
+      this.#page.set(topic, this.model.listens('page', topic, false));
+    }
+    this.#client.on('*', (message) => this.model.message(this.#page.get(message.topic) as Listener, message));
+    this.#client.onGap((gap) => {
+      this.#say(`gap ${gap.lost}/${gap.reason} of ${gap.topic}`);
+      this.model.gap(this.#page.get(gap.topic) as Listener, gap, !this.#hasUsedSse);
+      this.model.gapTold(gap);
+    });
+    this.#client.onError(({ code, message }) => this.#say(`error ${code}: ${message}`));
+    this.#client.state.subscribe((state) => {
+      this.#say(`the client is ${state.status}${'transport' in state ? ` over ${state.transport}` : ''}`);
+      const isConnected = state.status === 'connected';
+      if (this.#wasConnected && !isConnected) {
+        this.model.lostConnection([...this.#page.keys()]);
+      }
+      this.#wasConnected = isConnected;
+      if (isConnected) {
+        this.#hasUsedSse ||= state.transport === 'sse';
+        this.model.stands('tenant');
+        this.model.stands(`user:${state.user}`);
+        this.model.connected(state.resumed);
+      }
+    });
+    for (const name of CHANNELS) {
+      const topic = `channel:${name}`;
+      this.#client.channel(name).state.subscribe(({ status }) => {
+        this.#say(`${topic} is ${status}`);
+        if (status === 'subscribed') {
+          this.model.stands(topic);
+        } else if (status === 'idle') {
+          this.model.ends(topic);
+        } else {
+          this.model.loses(topic);
+        }
+      });
+    }
+  }
+
+  publish(draw: Random): void {
+    const topic = draw.pick(['tenant', 'user:42', 'user:7', ...CHANNELS.flatMap((name) => [name, name])]);
+    this.#publish(topic in { tenant: 1 } || topic.startsWith('user:') ? topic : `channel:${topic}`, draw);
+  }
+
+  #publish(topic: string, draw: Random): void {
+    const isDurable = DURABLE.includes(topic) || draw.chance(0.6);
+    const count = draw.chance(0.3) ? 1 + draw.below(9) : 1;
+    for (let each = 0; each < count; each++) {
+      const n = this.model.published(topic, isDurable);
+      this.#say(`publish ${isDurable ? 'durable' : 'ephemeral'} ${topic} #${n}`);
+      this.#gateway.publish(topic as 'tenant', { type: 'event', data: { n } }, { durable: isDurable });
+    }
+  }
+
+  mount(draw: Random): void {
+    const channel = this.#client.channel(draw.pick(CHANNELS));
+    const { topic } = channel;
+    this.#mounted += 1;
+    const name = `component ${this.#mounted}`;
+    const listener = this.model.listens(name, topic, channel.state.get().status === 'idle');
+    const throws = draw.chance(0.1);
+    const told = (told: () => void) => {
+      told();
+      if (throws) {
+        throw new Error(`${name} always throws`);
+      }
+    };
+    const looks = draw.chance(0.3);
+    this.#say(`${name} mounts on ${topic}${looks ? ', and looks who is there' : ''}`);
+    const offs = [
+      channel.on('*', (message: Message) => told(() => this.model.message(listener, message))),
+      channel.onGap((gap: Gap) => told(() => this.model.gap(listener, gap, !this.#hasUsedSse))),
+      ...(looks ? [channel.presence.subscribe(() => {})] : []),
+    ];
+    const off = () => offs.forEach((each) => each());
+    this.#components.set(name, { listener, off });
+  }
+
+  unmount(draw: Random): void {
+    const name = draw.pick([...this.#components.keys()]);
+    const component = this.#components.get(name);
+    if (component) {
+      this.#say(`${name} leaves ${component.listener.topic}`);
+      this.model.leaves(component.listener);
+      component.off();
+      this.#components.delete(name);
+    }
+  }
+
+  async wait(draw: Random): Promise<void> {
+    const ms = draw.below(draw.pick([20, 400, 400, 3_000, 3_000, 20_000, 90_000]));
+    this.#say(`${ms} ms pass`);
+    await pass(ms);
+  }
+
+  /** Nothing is under way by now. */
+  async look(): Promise<void> {
+    await pass(Math.max(0, this.#quietAt - Date.now()) + 6 * this.#gateway.latencyMs + 100);
+    this.#check('by now');
+  }
+
+  #check(when: string): boolean {
+    const state = this.#client.state.get();
+    const connection = this.#gateway.connections.find(({ id }) => 'connection' in state && id === state.connection);
+    const isLive = connection !== undefined && !this.#isFrozen && !this.#dead.has(connection.id);
+    if (isLive) {
+      this.model.check(when);
+      for (const name of CHANNELS) {
+        const { state, topic } = this.#client.channel(name);
+        if (state.get().status === 'subscribed' && !connection.topics.includes(topic)) {
+          this.model.violated(`${when}: ${topic} is subscribed, but not on this connection`);
+        }
+      }
+    }
+    return isLive;
+  }
+
+  drop(draw: Random): void {
+    const code = draw.pick([1006, 1006, 1001, 1011, 1012, 1013, 4408, 4413, 4429]);
+    this.#say(`connections drop with ${code}`);
+    this.#gateway.drop(code);
+  }
+
+  farewell(draw: Random): void {
+    const code = draw.pick([1012, 1012, 1013, 1011, 1000, 4403, 4400]);
+    const after_ms = draw.chance(0.5) ? draw.below(20_000) : 0;
+    this.#say(`farewell ${code}, after ${after_ms} ms`);
+    this.#gateway.disconnect({ code, after_ms });
+  }
+
+  freeze(): void {
+    this.#say('the network is dead');
+    this.#isFrozen = true;
+    this.#gateway.connections.forEach(({ id }) => this.#dead.add(id));
+    this.#gateway.freeze();
+  }
+
+  thaw(): void {
+    if (this.#isFrozen) {
+      this.#say('the network is back');
+      // What was opened meanwhile would come to life.
+      this.#gateway.freeze();
+      this.#gateway.thaw();
+      this.#isFrozen = false;
+    }
+  }
+
+  stop(): void {
+    this.#say('the gateway stops');
+    this.#gateway.stop();
+  }
+
+  start(): void {
+    this.#gateway.start();
+  }
+
+  block(draw: Random): void {
+    this.#say('WebSockets are blocked');
+    this.#gateway.blocksWebSockets = true;
+    if (draw.chance(0.7)) {
+      this.#gateway.drop();
+    }
+  }
+
+  unblock(): void {
+    this.#gateway.blocksWebSockets = false;
+  }
+
+  slow(draw: Random): void {
+    this.#setLatency(draw.pick([0, 0, 5, 40, 700, 2_000]));
+  }
+
+  #setLatency(ms: number): void {
+    this.#say(`messages take ${ms} ms`);
+    this.#quietAt = Math.max(this.#quietAt, Date.now() + 6 * this.#gateway.latencyMs);
+    this.#gateway.latencyMs = ms;
+  }
+
+  trim(draw: Random): void {
+    const [topic, keep] = [this.#anyTopic(draw), draw.below(4)];
+    this.#say(`${topic} keeps ${keep} events`);
+    this.#gateway.trim(topic, keep);
+  }
+
+  forget(draw: Random): void {
+    const topic = this.#anyTopic(draw);
+    this.#say(`${topic} begins anew`);
+    this.#gateway.forget(topic);
+  }
+
+  gap(draw: Random): void {
+    const topic = this.#anyTopic(draw);
+    this.#gateway.gap(topic, draw.pick([{}, { lost: 'all', reason: 'expired' }]));
+  }
+
+  refuse(draw: Random): void {
+    const [name, code] = [draw.pick(CHANNELS), draw.pick(['unavailable', 'unavailable', 'forbidden'])];
+    this.#say(`channel:${name} is refused as ${code}`);
+    this.#refusals.push(this.#gateway.refuse(`channel:${name}`, code));
+  }
+
+  allow(): void {
+    for (const allow of this.#refusals.splice(0)) {
+      allow();
+    }
+  }
+
+  refuseToken(): void {
+    this.#say('the next token is refused');
+    this.#gateway.refuseTokens(1);
+  }
+
+  expireTokens(): void {
+    this.#say('all tokens expire');
+    this.#gateway.expireTokens();
+  }
+
+  token(draw: Random): void {
+    this.#nextToken = draw.pick(['none', 'failure', 'slow']);
+    this.#say(`the next token: ${this.#nextToken}`);
+  }
+
+  refreshToken(): void {
+    this.#say('refreshToken()');
+    this.#client.refreshToken().catch(() => {});
+  }
+
+  wake(): void {
+    this.#say('the page wakes');
+    this.#lifecycle.wake();
+  }
+
+  reconnect(): void {
+    this.#say('reconnect()');
+    this.#isKept ||= ['closed', 'failed', 'idle'].includes(this.#client.state.get().status);
+    this.#client.reconnect();
+  }
+
+  logout(): void {
+    this.#say('disconnect()');
+    this.#isKept = false;
+    this.#client.disconnect();
+    this.model.endsAll();
+  }
+
+  login(draw: Random): void {
+    if (this.#client.state.get().status === 'closed') {
+      this.#user = draw.pick(['42', '42', '7']);
+    }
+    this.#say(`connect() as ${this.#user}`);
+    this.#isKept = true;
+    this.#client.connect();
+  }
+
+  request(draw: Random): void {
+    const n = draw.below(1_000_000);
+    this.#say(`request ${n}`);
+    this.#pending += 1;
+    this.#client
+      .request('echo', n)
+      .then(
+        (answer) => answer === n || this.model.violated(`request ${n} was answered with ${answer}`),
+        ({ code }) => this.#say(`request ${n}: ${code}`),
+      )
+      .finally(() => {
+        this.#pending -= 1;
+      });
+  }
+
+  ownPublish(draw: Random): void {
+    const channel = this.#client.channel(draw.pick(CHANNELS));
+    const isDurable = DURABLE.includes(channel.topic) || draw.chance(0.5);
+    const n = this.model.published(channel.topic, isDurable, true);
+    this.#say(`the app publishes ${isDurable ? 'durable' : 'ephemeral'} ${channel.topic} #${n}`);
+    this.#pending += 1;
+    channel
+      .publish('event', { n }, { durable: isDurable })
+      .then(
+        () => this.model.confirmed(n),
+        ({ code }) => this.#say(`#${n}: ${code}`),
+      )
+      .finally(() => {
+        this.#pending -= 1;
+      });
+  }
+
+  /** Everything is well again, and the client comes back by itself, unless it was told not to. */
+  async heal(): Promise<void> {
+    this.#say('all is well again');
+    this.thaw();
+    this.start();
+    this.unblock();
+    this.allow();
+    this.#gateway.refuseTokens(0);
+    this.#nextToken = undefined;
+    this.#setLatency(0);
+    await pass(100);
+    const isRefused = CHANNELS.some((name) => this.#client.channel(name).state.get().status === 'failed');
+    if (isRefused || ['closed', 'failed', 'idle'].includes(this.#client.state.get().status)) {
+      this.#isKept = true;
+      this.#client.connect();
+      this.#client.reconnect();
+    }
+    for (let ms = 0; ms < HEALED_MS && !this.#isWell(); ms += 1_000) {
+      await pass(1_000);
+    }
+    await pass(this.#pending > 0 ? 11_000 : 0);
+    await this.look();
+    if (!this.#isWell() || !this.#check('at the end')) {
+      this.model.violated(`not live again after ${HEALED_MS} ms`);
+    }
+    if (this.#pending > 0) {
+      this.model.violated(`${this.#pending} calls were never answered`);
+    }
+    for (const [n, times] of this.#asked) {
+      if (times > 1) {
+        this.model.violated(`request ${n} was made ${times} times`);
+      }
+    }
+  }
+
+  #isWell(): boolean {
+    const topics = [...this.#components.values()].map(({ listener }) => listener.topic.slice('channel:'.length));
+    return (
+      this.#client.state.get().status === 'connected' &&
+      topics.every((name) => this.#client.channel(name).state.get().status === 'subscribed') &&
+      this.#gateway.connections.some(({ id }) => !this.#dead.has(id))
+    );
+  }
+
+  /** Nobody needs anything any more, so nothing is left. */
+  async end(): Promise<void> {
+    this.#say('everybody leaves');
+    for (const { listener, off } of this.#components.values()) {
+      this.model.leaves(listener);
+      off();
+    }
+    await pass(3_000);
+    const live = () => this.#gateway.connections.filter(({ id }) => !this.#dead.has(id));
+    const isLeft = live().some(({ topics, transport }) => transport === 'websocket' && topics.length > 2);
+    if (isLeft) {
+      this.model.violated(`still subscribed: ${live().map(({ topics }) => topics)}`);
+    }
+    if (this.#isKept) {
+      this.logout();
+    }
+    await pass(3_000);
+    if (live().length > 0) {
+      this.model.violated(`${live().length} connections are left`);
+    }
+    if (this.#lifecycle.listeners > 0) {
+      this.model.violated(`${this.#lifecycle.listeners} listeners are left`);
+    }
+    // Those that are dead the gateway has not given up yet.
+    this.#gateway.drop();
+    await arrive();
+    if (vi.getTimerCount() > 0) {
+      this.model.violated(`${vi.getTimerCount()} timers are left`);
+    }
+  }
+
+  #anyTopic(draw: Random): 'tenant' {
+    return draw.pick(['tenant', 'user:42', ...CHANNELS.map((name) => `channel:${name}`)]) as 'tenant';
+  }
+}
