@@ -52,6 +52,8 @@ pub struct Item {
     pub recovery: Option<Recovery>,
     /// Where the topic stands when the client is told.
     pub position: Position,
+    /// Whether the topic carries durable events alone.
+    pub is_durable_alone: bool,
     /// What became of it.
     pub outcome: Outcome,
 }
@@ -123,8 +125,17 @@ impl Item {
     }
 
     fn new(topic: &str, key: Option<TopicKey>, outcome: Outcome) -> Self {
-        let (since, recovery, position, presence_of) = (None, None, Position::NONE, None);
-        Self { topic: topic.into(), key, presence_of, is_new: false, since, recovery, position, outcome }
+        Self {
+            topic: topic.into(),
+            key,
+            presence_of: None,
+            is_new: false,
+            since: None,
+            recovery: None,
+            position: Position::NONE,
+            is_durable_alone: false,
+            outcome,
+        }
     }
 
     /// The topic whose presence channel it is.
@@ -306,6 +317,7 @@ impl Item {
         TopicState {
             topic: &self.topic,
             position: self.position,
+            durable: self.is_durable_alone,
             recovered: recovery.map(|recovery| recovery.reason.is_none()),
             reason: recovery.and_then(|recovery| recovery.reason),
             more: recovery.is_some_and(|recovery| recovery.more),

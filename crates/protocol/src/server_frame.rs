@@ -184,6 +184,9 @@ pub struct TopicState<'a> {
     pub topic: &'a str,
     /// Where it stands: no event at or before it will come. [`Position::NONE`] when that is not known.
     pub position: Position,
+    /// True when only durable events are published here, so that recovered is all there was.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub durable: bool,
     /// Whether all that came after `since` was recovered; only when there was a `since`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recovered: Option<bool>,

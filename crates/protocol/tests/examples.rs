@@ -115,7 +115,7 @@ fn with_events(mut map: Vec<u8>, events: &[Vec<u8>]) -> Vec<u8> {
 }
 
 fn standing(topic: &str, seq: u64) -> TopicState<'_> {
-    TopicState { topic, position: at(seq), recovered: None, reason: None, more: false }
+    TopicState { topic, position: at(seq), durable: false, recovered: None, reason: None, more: false }
 }
 
 fn welcome() -> Vec<u8> {
@@ -152,7 +152,7 @@ fn welcome() -> Vec<u8> {
 const ORDER_7: &str = r#"{"type":"order.updated","data":{"id":7}}"#;
 const ORDER_8: &str = r#"{"type":"order.updated","data":{"id":8}}"#;
 
-fn subscribed() -> [Vec<u8>; 4] {
+fn subscribed() -> [Vec<u8>; 5] {
     let encode = |id, state| ServerFrame::Subscribed { id: Some(id), state }.encode(Codec::Json);
     let orders = |seq| standing("channel:orders", seq);
     let all = TopicState { recovered: Some(true), ..orders(43) };
@@ -163,6 +163,10 @@ fn subscribed() -> [Vec<u8>; 4] {
         with_events(encode(2, all), &[kept(42, ORDER_7), kept(43, ORDER_8)]),
         with_events(encode(2, some), &[kept(43, ORDER_8)]),
         with_events(encode(2, first), &[kept(42, ORDER_7)]),
+        with_events(
+            encode(3, TopicState { durable: true, recovered: Some(true), ..standing("channel:audit", 7) }),
+            &[],
+        ),
     ]
 }
 

@@ -41,10 +41,18 @@ fn welcome() {
         },
     };
     let topics = [
-        TopicState { topic: "tenant", position: Position::NONE, recovered: None, reason: None, more: false },
+        TopicState {
+            topic: "tenant",
+            position: Position::NONE,
+            durable: false,
+            recovered: None,
+            reason: None,
+            more: false,
+        },
         TopicState {
             topic: "user:42",
             position: AT,
+            durable: true,
             recovered: Some(false),
             reason: Some(GapReason::Expired),
             more: true,
@@ -63,7 +71,7 @@ fn welcome() {
             r#""tenant":"acme","user":"42","expires_at":1752000600000,"server_time":1752000000000,"ping_ms":25000,"#,
             r#""limits":{"message_bytes":65536,"subscriptions":1000,"frames_per_minute":600,"publishes_per_minute":300,"outbox_bytes":1048576},"#,
             r#""topics":[{"topic":"tenant","position":"0-0"},"#,
-            r#"{"topic":"user:42","position":"17-4","recovered":false,"reason":"expired","more":true}]}"#
+            r#"{"topic":"user:42","position":"17-4","durable":true,"recovered":false,"reason":"expired","more":true}]}"#
         ),
     );
 }
@@ -71,7 +79,7 @@ fn welcome() {
 #[test]
 fn subscribed_and_unsubscribed() {
     let subscribed = |id, recovered, reason| {
-        let state = TopicState { topic: "channel:a", position: AT, recovered, reason, more: false };
+        let state = TopicState { topic: "channel:a", position: AT, durable: false, recovered, reason, more: false };
         ServerFrame::Subscribed { id, state }
     };
     assert_frame(

@@ -180,6 +180,7 @@ impl Hub {
                 continue;
             }
             item.position = self.histories.at(id);
+            item.is_durable_alone = self.rules.of(id, &self.topics).is_durable_alone();
             match &mut item.recovery {
                 Some(recovery) => self.histories.extend(id, recovery, &mut allowance),
                 None if item.since.is_some() => {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 #![allow(clippy::float_cmp, reason = "what is counted is a whole number")]
 
+mod alone;
 mod backend;
 mod crowd;
 mod functions;

@@ -49,6 +49,24 @@ async fn what_a_stream_missed_comes_from_any_node() {
 }
 
 #[tokio::test]
+async fn a_stream_is_told_which_of_its_topics_carry_durable_events_alone() {
+    let rules = r#"[{"pattern":"channel:orders","durable":"always"},{"pattern":"user:*","durable":"always"}]"#;
+    let node = Node::start(&[("FANFARE_TOPICS", rules)]).await;
+    let mut last_id = String::new();
+    for recovered in [Value::Null, json!(true)] {
+        let get = Get::sse(&node, "topics=channel:orders,channel:chat").bearer(&token("acme", "1")).since(&last_id);
+        let mut stream = get.open().await;
+        let welcome = stream.expect("welcome").await;
+        let told = [&welcome["topics"][0], &welcome["topics"][1], &stream.message().await, &stream.message().await]
+            .map(|state| (state["topic"].clone(), state["durable"].clone(), state["recovered"].clone()));
+        let expected =
+            [("tenant", Value::Null), ("user:1", json!(true)), (ORDERS, json!(true)), ("channel:chat", Value::Null)];
+        assert_eq!(told, expected.map(|(topic, durable)| (json!(topic), durable, recovered.clone())));
+        last_id.clone_from(&stream.last_id);
+    }
+}
+
+#[tokio::test]
 async fn every_id_on_the_way_is_one_to_go_on_from() {
     let redis = RedisProcess::start();
     let node = Node::start_on(&redis.url(), &[]).await;
