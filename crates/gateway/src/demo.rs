@@ -1,7 +1,8 @@
 //! The page that a development node serves at `/`: who is connected, what arrives, and a form to publish.
 //!
-//! One file without outside requests, so that it works offline and under a strict content security policy. It is not part
-//! of a production node, and it is not the client library.
+//! One document without outside requests, so that it works offline and under a strict content security policy. It is not
+//! part of a production node. `demo/fanfare.js` is the TypeScript client for pages without a bundler, as
+//! `clients/typescript/scripts/build-browser.js` makes it.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
@@ -10,16 +11,27 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-const PAGE: &str = include_str!("demo/page.html");
+/// Names the style and the scripts, which are put in place of their names.
+const TEMPLATE: &str = include_str!("demo/page.html");
+const STYLE: &str = include_str!("demo/page.css");
+const CLIENT: &str = include_str!("demo/fanfare.js");
+const SCRIPT: &str = include_str!("demo/page.js");
 
-static CONTENT_SECURITY_POLICY: LazyLock<String> = LazyLock::new(|| policy(PAGE));
+static PAGE: LazyLock<String> = LazyLock::new(|| {
+    TEMPLATE
+        .replace(r#"<link rel="stylesheet" href="page.css">"#, &format!("<style>{STYLE}</style>"))
+        .replace(r#"<script src="fanfare.js"></script>"#, &format!("<script>{CLIENT}</script>"))
+        .replace(r#"<script src="page.js"></script>"#, &format!("<script>{SCRIPT}</script>"))
+});
+
+static CONTENT_SECURITY_POLICY: LazyLock<String> = LazyLock::new(|| policy(STYLE, &[CLIENT, SCRIPT]));
 
 /// The page (`text/html; charset=utf-8`) and the `Content-Security-Policy` to serve with it.
 ///
-/// The policy allows the page's own style and script by their SHA-256 (CSP level 3, section 8.4), connections to the
+/// The policy allows the page's own style and scripts by their SHA-256 (CSP level 3, section 8.4), connections to the
 /// node that served it, and nothing else; text from events can't become markup (Trusted Types).
 pub fn page() -> (&'static str, &'static str) {
-    (PAGE, &CONTENT_SECURITY_POLICY)
+    (&PAGE, &CONTENT_SECURITY_POLICY)
 }
 
 /// Whether a `Host` header names this machine: `localhost`, `127.0.0.0/8` or `[::1]`, with any port or none.
@@ -47,11 +59,11 @@ pub fn is_loopback_host(host: &str) -> bool {
             || name.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback()))
 }
 
-fn policy(page: &str) -> String {
-    let script = hash_source(between(page, "<script>", "</script>"));
-    let style = hash_source(between(page, "<style>", "</style>"));
+fn policy(style: &str, scripts: &[&str]) -> String {
+    let style = hash_source(style);
+    let scripts = scripts.iter().map(|script| hash_source(script)).collect::<Vec<_>>().join(" ");
     format!(
-        "default-src 'none'; script-src {script}; style-src {style}; img-src data:; connect-src 'self'; \
+        "default-src 'none'; script-src {scripts}; style-src {style}; img-src data:; connect-src 'self'; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
          trusted-types 'none'"
     )
@@ -61,49 +73,56 @@ fn hash_source(text: &str) -> String {
     format!("'sha256-{}'", BASE64_STANDARD.encode(digest(&SHA256, text.as_bytes())))
 }
 
-/// The text between the first `open` and the next `close`; empty when there is none.
-fn between<'a>(text: &'a str, open: &str, close: &str) -> &'a str {
-    let after = text.split_once(open).map_or("", |(_, after)| after);
-    after.split_once(close).map_or("", |(inside, _)| inside)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_policy_names_the_hashes_of_style_and_script() {
-        // echo -n 'a{}' | openssl sha256 -binary | base64, and the same for '1'
-        let policy = policy("<style>a{}</style><p><script>1</script>");
-        assert!(policy.contains("style-src 'sha256-X1RutGBrXCt9KkSaXMK7tHftWiRscFHOhxsS8tv8hBk='"), "{policy}");
-        assert!(policy.contains("script-src 'sha256-a4ayc/80/OGda4BO/1o/V0etpOqiLx1JwB5S3beHW0s='"), "{policy}");
+    fn the_policy_names_the_hashes_of_style_and_scripts() {
+        // echo -n 'a{}' | openssl sha256 -binary | base64, and the same for '1' and '2'
+        let policy = policy("a{}", &["1", "2"]);
+        assert!(policy.contains("style-src 'sha256-X1RutGBrXCt9KkSaXMK7tHftWiRscFHOhxsS8tv8hBk=';"), "{policy}");
+        let scripts = "script-src 'sha256-a4ayc/80/OGda4BO/1o/V0etpOqiLx1JwB5S3beHW0s=' \
+                       'sha256-1HNeOiZeFu7gP1lxi5tdAwGcB9i2xR+Q2jpmbuwTqzU=';";
+        assert!(policy.contains(scripts), "{policy}");
         assert!(policy.starts_with("default-src 'none'; "));
     }
 
     #[test]
     fn everything_in_the_page_is_covered_by_the_policy() {
         let (page, policy) = page();
-        assert_eq!(policy.matches("'sha256-").count(), 2);
+        assert_eq!(policy.matches("'sha256-").count(), 3);
         assert!(!policy.contains("unsafe"));
-        // One block of each kind: a second would not be allowed by the hashes. No markup brings in what they don't cover.
-        assert_eq!((page.matches("<script").count(), page.matches("<style").count()), (1, 1));
-        assert!(between(page, "<script>", "</script>").len() > 1000);
-        assert!(between(page, "<style>", "</style>").len() > 1000);
+        // What the hashes are of, to the byte, and no further block, which they would not allow.
+        for block in [
+            format!("<style>{STYLE}</style>"),
+            format!("<script>{CLIENT}</script>"),
+            format!("<script>{SCRIPT}</script>"),
+        ] {
+            assert_eq!(page.matches(&block).count(), 1, "{block}");
+        }
+        assert_eq!((page.matches("<script").count(), page.matches("<style").count()), (2, 1));
+        assert_eq!((page.matches("</script").count(), page.matches("</style").count()), (2, 1));
+        // No markup brings in what they don't cover, and no script makes markup or code of text.
         for forbidden in [
             " style=\"",
             " onclick=\"",
             "javascript:",
             "src=\"",
+            "stylesheet",
             "@import",
-            "url(",
+            "<!--",
             "innerHTML",
             "outerHTML",
             "insertAdjacentHTML",
             "document.write",
             "eval(",
+            "new Function",
+            "import(",
         ] {
             assert!(!page.contains(forbidden), "{forbidden}");
         }
+        assert!(!STYLE.contains("url("));
         // A Windows checkout must not turn the hashes into those of another text: browsers hash line feeds.
         assert!(!page.contains('\r'));
     }

@@ -6,8 +6,10 @@ use std::net::SocketAddr;
 use anyhow::Context as _;
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue};
-use hyper::{Request, Response, StatusCode};
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue, ORIGIN, VARY,
+};
+use hyper::{HeaderMap, Request, Response, StatusCode};
 use serde_json::json;
 
 use crate::config::{AuthConfig, Config, Hs256Secret};
@@ -67,7 +69,11 @@ impl Dev {
     /// Answers a GET.
     pub fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         match request.uri().path() {
-            "/dev/token" => self.token(request.uri().query().unwrap_or_default()),
+            "/dev/token" => {
+                let mut response = self.token(request.uri().query().unwrap_or_default());
+                open(&mut response, request.headers());
+                response
+            }
             "/dev/info" => {
                 let info = json!({ "publish_command": self.publish_command, "api": self.api, "tenant": TENANT });
                 problem::json(StatusCode::OK, &info)
@@ -101,6 +107,18 @@ impl Dev {
             Ok(token) => problem::json(StatusCode::OK, &json!({ "token": token })),
             Err(error) => problem::response(StatusCode::BAD_REQUEST, "bad_request", &error.to_string()),
         }
+    }
+}
+
+/// Lets a page of this machine read `response`: one that a frontend's own development server serves on another port.
+fn open<B>(response: &mut Response<B>, asked: &HeaderMap) {
+    let answer = response.headers_mut();
+    answer.insert(VARY, HeaderValue::from_static("origin"));
+    let is_near = |origin: &&HeaderValue| {
+        origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://")).is_some_and(demo::is_loopback_host)
+    };
+    if let Some(origin) = asked.get(ORIGIN).filter(is_near) {
+        answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
     }
 }
 

@@ -69,6 +69,27 @@ async fn the_page_can_publish_to_every_kind_of_topic_and_subscribe_to_what_it_as
 }
 
 #[tokio::test]
+async fn a_page_of_this_machine_may_read_its_token_and_no_other_page_may() {
+    let (node, _) = start().await;
+    let ask = async |path: &str, origin: &str| request(node.clients, "GET", path, &[("Origin", origin)], b"").await;
+    for origin in ["http://localhost:5173", "http://127.0.0.1:3000", "http://[::1]:3000", "http://localhost"] {
+        // Why it got none, it may read, too.
+        for (path, status) in [("/dev/token?user=ana", 200), ("/dev/token?tenant=no+tenant", 400)] {
+            let reply = ask(path, origin).await;
+            assert_eq!((reply.status, reply.header("access-control-allow-origin")), (status, Some(origin)));
+            assert_eq!(reply.header("vary"), Some("origin"));
+        }
+        assert_eq!(ask("/dev/info", origin).await.header("access-control-allow-origin"), None, "it has the API key");
+    }
+    for origin in ["http://evil.example", "http://localhost.evil.example", "http://10.0.0.1:3000", "null", ""] {
+        let reply = ask("/dev/token?user=ana", origin).await;
+        assert_eq!(reply.header("access-control-allow-origin"), None, "{origin}");
+        assert_eq!(reply.header("vary"), Some("origin"));
+    }
+    assert_eq!(request(node.clients, "GET", "/dev/token", &[], b"").await.header("access-control-allow-origin"), None);
+}
+
+#[tokio::test]
 async fn another_sites_name_for_this_machine_opens_nothing() {
     let (node, _) = start().await;
     for path in ["/", "/dev/token", "/dev/info", "/ws"] {
