@@ -208,6 +208,41 @@ describe('presence', () => {
     lift();
   });
 
+  test.each([
+    ['before', true],
+    ['after', false],
+  ])(
+    'that an operator’s rule forbids costs nobody the channel (looked at %s it is listened to)',
+    async (_, isFirst) => {
+      const gateway = createFakeGateway();
+      const WebSocket = class extends gateway.WebSocket {
+        override send(message: string | Uint8Array<ArrayBuffer>) {
+          const { op, id, topics } = JSON.parse(message as string);
+          if (op === 'presence' || topics?.[0].presence) {
+            const refusal = { code: 'forbidden', message: 'this topic has no presence' };
+            gateway.connections[0]?.send({ op: 'error', id, topic: TEAM, ...refusal });
+          } else {
+            super.send(message);
+          }
+        }
+      };
+      const client = clientOf(gateway, { WebSocket });
+      const channel = client.channel('team');
+      const heard: unknown[] = [];
+      const steps = [() => channel.presence.subscribe(() => {}), () => channel.on('*', ({ data }) => heard.push(data))];
+      for (const step of isFirst ? steps : steps.reverse()) {
+        step();
+        await settle();
+      }
+      gateway.publish(TEAM, { type: 'x', data: 1 });
+      await settle();
+      expect(heard).toEqual([1]);
+      expect(channel.state.get()).toEqual({ status: 'subscribed' });
+      expect(channel.presence.get()).toMatchObject({ status: 'failed', error: { code: 'forbidden' } });
+      expect(client.state.get().status).toBe('connected');
+    },
+  );
+
   test('is the same object until it changes', async () => {
     const gateway = createFakeGateway();
     const { presence } = watching(gateway);

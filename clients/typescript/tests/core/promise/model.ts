@@ -6,12 +6,13 @@
  *    lost, failed or refused connection, and a refused topic, end nothing: they are what the promise is about.
  * 2. A listener that is there while a subscription stands is told every event that is published from then on; or, after the event
  *    was published, a gap of its topic: `lost:'all'`, or `lost:'ephemeral'` if the event is ephemeral. Both happens before the
- *    client says `connected`, so a client that is connected, over a network that lives and has nothing under way, owes nothing.
+ *    client says `connected` again, so of a topic that is live, over a network where nothing is under way, it owes nothing.
  * 3. No listener is told an event twice, whatever becomes of the connection and the subscription.
  * 4. Durable events of a topic come in the order of their positions, ephemeral ones in the order in which they were published.
- * 5. Who mounts on a channel that was idle is told nothing that was published before.
- * 6. Gaps are no substitute: `reconnect` comes only after a loss; not where all events are durable and were recovered; and with
- *    `lost:'all'` only where the node was not told the position, which it always is over a WebSocket.
+ * 5. Who mounts on a channel that was idle is told nothing that was published before; but perhaps where a stream of server-sent
+ *    events goes on from an id in which the channel's old position stands.
+ * 6. Gaps are no substitute: `reconnect` comes with `lost:'ephemeral'` never where all events are durable; and over a WebSocket,
+ *    where the node is told all positions, only after a loss, and never with `lost:'all'`.
  * 7. `resumed` says that no gap was told since the connection was lost.
  */
 
@@ -35,6 +36,8 @@ export interface Listener {
   /** The channel was idle when it came. */
   readonly isFirst: boolean;
   readonly events: Set<number>;
+  /** What it should have been told, as was said already. */
+  readonly missed: Set<number>;
   readonly gaps: { readonly lost: Gap['lost']; readonly at: number }[];
   position?: string | undefined;
   ephemeral: number;
@@ -75,7 +78,8 @@ export class Model {
 
   listens(name: string, topic: string, isFirst: boolean): Listener {
     const from = this.#tick();
-    const listener = { name, topic, from, isFirst, events: new Set<number>(), gaps: [], ephemeral: 0 };
+    const sets = { events: new Set<number>(), missed: new Set<number>() };
+    const listener = { name, topic, from, isFirst, ...sets, gaps: [], ephemeral: 0 };
     this.#listeners.add(listener);
     return listener;
   }
@@ -102,8 +106,8 @@ export class Model {
     this.#lost.add(topic);
   }
 
-  lostConnection(topics: readonly string[]): void {
-    topics.forEach((topic) => this.loses(topic));
+  /** A connection that was there is lost. */
+  disconnected(): void {
     this.#gapsOfLoss = 0;
   }
 
@@ -113,7 +117,11 @@ export class Model {
     }
   }
 
-  message(listener: Listener, { topic, data, position, recovered, own }: Message<string, { n: number }>): void {
+  message(
+    listener: Listener,
+    { topic, data, position, recovered, own }: Message<string, { n: number }>,
+    isOverWebSocket: boolean,
+  ): void {
     this.#tick();
     const { name } = listener;
     const published = this.#published.get(data.n);
@@ -132,7 +140,7 @@ export class Model {
     if (own !== published.isOwn) {
       this.#violated(`${what}: own is ${own}`);
     }
-    if (recovered && listener.isFirst && published.at < listener.from) {
+    if (recovered && isOverWebSocket && listener.isFirst && published.at < listener.from) {
       this.#violated(`${what}, which is older than its subscription`);
     }
     if (position === undefined) {
@@ -148,8 +156,7 @@ export class Model {
     }
   }
 
-  /** `isByPosition`: over this network nodes are told where the client has been. */
-  gap(listener: Listener, { lost, reason, topic }: Gap, isByPosition: boolean): void {
+  gap(listener: Listener, { lost, reason, topic }: Gap, isOverWebSocket: boolean): void {
     listener.gaps.push({ lost, at: this.#tick() });
     const what = `${listener.name} is told a gap ${lost}/${reason} of ${topic}`;
     if (!this.#listeners.has(listener)) {
@@ -159,10 +166,10 @@ export class Model {
       if (lost === 'ephemeral' && this.durable.includes(topic)) {
         this.#violated(`${what}, where all was recovered`);
       }
-      if (lost === 'all' && isByPosition) {
+      if (lost === 'all' && isOverWebSocket) {
         this.#violated(`${what}, though the node could be told the position`);
       }
-      if (!this.#lost.has(topic)) {
+      if (isOverWebSocket && !this.#lost.has(topic)) {
         this.#violated(`${what}, which was live all the time`);
       }
     }
@@ -176,19 +183,19 @@ export class Model {
     }
   }
 
-  /** Nothing is under way: what was published until `before` was told, or a gap was. */
-  check(when: string, before = this.#now): void {
-    for (const listener of this.#listeners) {
+  /** On these topics nothing is under way: what was published until `before` was told, or a gap was. */
+  check(when: string, topics: readonly string[], before = this.#now): void {
+    for (const listener of [...this.#listeners].filter(({ topic }) => topics.includes(topic))) {
       const since = this.#standing.get(listener.topic);
       const from = since === undefined ? Number.POSITIVE_INFINITY : Math.max(since, listener.from);
       for (const { n, topic, at, isDurable, isSure } of this.#published.values()) {
-        const isOwed = topic === listener.topic && isSure && at > from && at <= before && !listener.events.has(n);
+        const isTold = listener.events.has(n) || listener.missed.has(n);
+        const isOwed = topic === listener.topic && isSure && at > from && at <= before && !isTold;
         const isCovered = (gap: Listener['gaps'][0]) => gap.at > at && (gap.lost === 'all' || !isDurable);
         if (isOwed && !listener.gaps.some(isCovered)) {
           const kind = isDurable ? 'durable' : 'ephemeral';
           this.#violated(`${when}: ${listener.name} was never told the ${kind} ${topic} #${n}, nor a gap`);
-          // Once is enough.
-          listener.events.add(n);
+          listener.missed.add(n);
         }
       }
     }

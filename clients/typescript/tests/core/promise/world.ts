@@ -56,7 +56,7 @@ const DEEDS = {
 } satisfies Record<string, [weight: number, happens: (world: World, draw: Random) => unknown]>;
 
 /** What shall happen. */
-export function schedule(seed: number, length = 120): Step[] {
+export function schedule(seed: number, length = 200): Step[] {
   const random = new Random(seed);
   const lots = Object.entries(DEEDS).flatMap(([deed, [weight]]) => new Array(weight).fill(deed));
   return Array.from({ length }, () => ({ deed: random.pick(lots), seed: random.below(2 ** 31) }));
@@ -73,7 +73,7 @@ export async function live(seed: number, steps: readonly Step[]): Promise<Pick<W
   const world = new World(random);
   try {
     for (const { deed, seed: own } of steps) {
-      await DEEDS[deed][1](world, new Random(own));
+      await world.step(() => DEEDS[deed][1](world, new Random(own)));
       await arrive();
     }
     await world.heal();
@@ -120,10 +120,12 @@ class World {
   #isFrozen = false;
   /** The last message of a slower network has arrived by then, Unix ms. */
   #quietAt = 0;
-  #hasUsedSse = false;
   #wasConnected = false;
   /** `connect()` was called, or the like. */
   #isKept = false;
+  #release = () => {};
+  /** When the step began, by the model's clock. */
+  #stepFrom = 0;
   #user = '42';
   #nextToken: 'none' | 'failure' | 'slow' | undefined;
   /** How often the backend was asked, by request. */
@@ -152,6 +154,11 @@ class World {
     this.#watch();
   }
 
+  step(happens: () => unknown): unknown {
+    this.#stepFrom = this.model.now;
+    return happens();
+  }
+
   #say(what: string): void {
     this.transcript.push(`${String(Date.now() - NOW).padStart(8)}  ${what}`);
   }
@@ -173,7 +180,19 @@ class World {
     if (n % 5 === 0) {
       throw new Error('no');
     }
-    return n % 3 === 0 ? new Promise((resolve) => setTimeout(() => resolve(n), 400 * (n % 30))) : n;
+    if (n % 7 === 0) {
+      return new Promise(() => {});
+    }
+    return n % 3 === 0 ? new Promise((resolve) => setTimeout(() => resolve(n), 400 * (n % 6))) : n;
+  }
+
+  #isOverWebSocket(): boolean {
+    const alive = this.#gateway.connections.filter(({ id }) => !this.#dead.has(id));
+    return alive.length > 0 && alive.every(({ transport }) => transport === 'websocket');
+  }
+
+  #told(listener: Listener, message: Message): void {
+    this.model.message(listener, message, this.#isOverWebSocket());
   }
 
   /** What the app sees, all the time. */
@@ -183,25 +202,31 @@ class World {
     for (const topic of [...own, ...channels]) {
       this.#page.set(topic, this.model.listens('page', topic, false));
     }
-    this.#client.on('*', (message) => this.model.message(this.#page.get(message.topic) as Listener, message));
+    this.#client.on('*', (message) => this.#told(this.#page.get(message.topic) as Listener, message));
     this.#client.onGap((gap) => {
       this.#say(`gap ${gap.lost}/${gap.reason} of ${gap.topic}`);
-      this.model.gap(this.#page.get(gap.topic) as Listener, gap, !this.#hasUsedSse);
+      this.model.gap(this.#page.get(gap.topic) as Listener, gap, this.#isOverWebSocket());
       this.model.gapTold(gap);
     });
     this.#client.onError(({ code, message }) => this.#say(`error ${code}: ${message}`));
     this.#client.state.subscribe((state) => {
       this.#say(`the client is ${state.status}${'transport' in state ? ` over ${state.transport}` : ''}`);
       const isConnected = state.status === 'connected';
+      if (!isConnected) {
+        this.#loseAll();
+      }
       if (this.#wasConnected && !isConnected) {
-        this.model.lostConnection([...this.#page.keys()]);
+        this.model.disconnected();
       }
       this.#wasConnected = isConnected;
       if (isConnected) {
-        this.#hasUsedSse ||= state.transport === 'sse';
         this.model.stands('tenant');
         this.model.stands(`user:${state.user}`);
         this.model.connected(state.resumed);
+        if (!this.#isFrozen && Date.now() >= this.#quietAt && this.#gateway.latencyMs === 0) {
+          // What happened before this step is over.
+          this.model.check('connected', this.#live(), this.#stepFrom);
+        }
       }
     });
     for (const name of CHANNELS) {
@@ -219,9 +244,15 @@ class World {
     }
   }
 
+  #loseAll(): void {
+    for (const topic of this.#page.keys()) {
+      this.model.loses(topic);
+    }
+  }
+
   publish(draw: Random): void {
     const topic = draw.pick(['tenant', 'user:42', 'user:7', ...CHANNELS.flatMap((name) => [name, name])]);
-    this.#publish(topic in { tenant: 1 } || topic.startsWith('user:') ? topic : `channel:${topic}`, draw);
+    this.#publish(topic === 'tenant' || topic.startsWith('user:') ? topic : `channel:${topic}`, draw);
   }
 
   #publish(topic: string, draw: Random): void {
@@ -250,8 +281,8 @@ class World {
     const looks = draw.chance(0.3);
     this.#say(`${name} mounts on ${topic}${looks ? ', and looks who is there' : ''}`);
     const offs = [
-      channel.on('*', (message: Message) => told(() => this.model.message(listener, message))),
-      channel.onGap((gap: Gap) => told(() => this.model.gap(listener, gap, !this.#hasUsedSse))),
+      channel.on('*', (message: Message) => told(() => this.#told(listener, message))),
+      channel.onGap((gap: Gap) => told(() => this.model.gap(listener, gap, this.#isOverWebSocket()))),
       ...(looks ? [channel.presence.subscribe(() => {})] : []),
     ];
     const off = () => offs.forEach((each) => each());
@@ -259,7 +290,7 @@ class World {
   }
 
   unmount(draw: Random): void {
-    const name = draw.pick([...this.#components.keys()]);
+    const name = draw.pick([...this.#components.keys(), '']);
     const component = this.#components.get(name);
     if (component) {
       this.#say(`${name} leaves ${component.listener.topic}`);
@@ -286,15 +317,21 @@ class World {
     const connection = this.#gateway.connections.find(({ id }) => 'connection' in state && id === state.connection);
     const isLive = connection !== undefined && !this.#isFrozen && !this.#dead.has(connection.id);
     if (isLive) {
-      this.model.check(when);
-      for (const name of CHANNELS) {
-        const { state, topic } = this.#client.channel(name);
-        if (state.get().status === 'subscribed' && !connection.topics.includes(topic)) {
-          this.model.violated(`${when}: ${topic} is subscribed, but not on this connection`);
-        }
+      const topics = this.#live();
+      this.model.check(when, topics);
+      for (const topic of topics.filter((topic) => !connection.topics.includes(topic))) {
+        this.model.violated(`${when}: ${topic} is subscribed, but not on this connection`);
       }
     }
     return isLive;
+  }
+
+  /** What is subscribed, as the client says. */
+  #live(): string[] {
+    const state = this.#client.state.get();
+    const channels = CHANNELS.map((name) => this.#client.channel(name));
+    const subscribed = channels.filter(({ state }) => state.get().status === 'subscribed').map(({ topic }) => topic);
+    return state.status === 'connected' ? ['tenant', `user:${state.user}`, ...subscribed] : [];
   }
 
   drop(draw: Random): void {
@@ -415,6 +452,7 @@ class World {
   reconnect(): void {
     this.#say('reconnect()');
     this.#isKept ||= ['closed', 'failed', 'idle'].includes(this.#client.state.get().status);
+    this.#loseAll();
     this.#client.reconnect();
   }
 
@@ -476,7 +514,8 @@ class World {
     this.#gateway.refuseTokens(0);
     this.#nextToken = undefined;
     this.#setLatency(0);
-    await pass(100);
+    await pass(Math.max(0, this.#quietAt - Date.now()) + 100);
+    this.#release = this.#client.retain();
     const isRefused = CHANNELS.some((name) => this.#client.channel(name).state.get().status === 'failed');
     if (isRefused || ['closed', 'failed', 'idle'].includes(this.#client.state.get().status)) {
       this.#isKept = true;
@@ -523,10 +562,12 @@ class World {
     if (isLeft) {
       this.model.violated(`still subscribed: ${live().map(({ topics }) => topics)}`);
     }
+    this.#release();
     if (this.#isKept) {
       this.logout();
     }
-    await pass(3_000);
+    // As long as a backend may take.
+    await pass(11_000);
     if (live().length > 0) {
       this.model.violated(`${live().length} connections are left`);
     }
