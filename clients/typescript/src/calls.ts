@@ -63,7 +63,7 @@ export function createCalls(max: number, nextId: () => number, sizeOf: (frame: o
         return abort();
       }
       if (isOnlineOnly && !send) {
-        return fail('offline', 'there is no connection');
+        return fail('offline', 'no connection');
       }
       if (waiting.size >= max) {
         return fail('rate_limited', `${max} wait already (maxPendingRequests)`);
@@ -112,7 +112,7 @@ export function createCalls(max: number, nextId: () => number, sizeOf: (frame: o
     /** The connection is lost: nobody knows what became of what was sent. */
     interrupt(): void {
       send = undefined;
-      end('connection_lost', 'no connection any more; it may have been done', ({ isSent }) => isSent());
+      end('connection_lost', 'connection lost; it may have been done', ({ isSent }) => isSent());
     },
     /** The client was disconnected: nothing waits any longer. */
     abandon(): void {

@@ -107,7 +107,7 @@ function build(options: ClientOptions<never>) {
       if (isConnected()) {
         hasGap = false;
       }
-      topics.interrupt();
+      topics.interrupt(areCallsLost);
       if (areCallsLost) {
         calls.interrupt();
       }
@@ -171,6 +171,8 @@ function build(options: ClientOptions<never>) {
       let isWatched = true;
       presence.set({ ...NOBODY_LOOKS, status: 'loading' });
       const release = hold(true);
+      const failed = (cause: unknown) =>
+        presence.set({ ...NOBODY_LOOKS, status: 'failed', error: new FanfareError('internal', String(cause)) });
       // Few need it, so few load it.
       import('./presence.ts').then(({ createPresenceList }) => {
         if (isWatched) {
@@ -182,7 +184,7 @@ function build(options: ClientOptions<never>) {
             parts.presence.fail(state.error);
           }
         }
-      }, thrown);
+      }, failed);
       return () => {
         isWatched = false;
         release();

@@ -146,7 +146,7 @@ export function createConnection(
     timer = setTimeout(() => lost(1006, `the node did not answer within ${timeoutMs} ms`), timeoutMs);
     const { status } = state.get();
     if (status === 'connected') {
-      const error = new FanfareError('connection_lost', 'a new connection was asked for');
+      const error = new FanfareError('connection_lost', 'reconnect() was called');
       state.set({ status: 'reconnecting', attempt: 1, retryAt: openedAt, error });
     } else if (status !== 'reconnecting') {
       state.set(CONNECTING);

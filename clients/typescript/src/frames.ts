@@ -12,7 +12,7 @@ export interface Standing {
   readonly events?: readonly { readonly position: string; readonly event: Envelope }[];
   readonly more?: boolean;
   /** Only durable events are published here: the operator's rule says so. */
-  readonly durable?: boolean;
+  readonly durable?: boolean | undefined;
 }
 
 export interface Welcome {

@@ -5,7 +5,7 @@
  * new token.
  */
 
-import type { Call, ClientFrame, ServerFrame } from './frames.ts';
+import type { Call, ClientFrame, ServerFrame, Standing } from './frames.ts';
 import type { WebSocketConstructor } from './options.ts';
 import type { Hearing, Link, Opening, Transport } from './transport.ts';
 
@@ -13,8 +13,8 @@ import type { Hearing, Link, Opening, Transport } from './transport.ts';
 const TOPICS_MAX = 32;
 /** How long changes of topics are collected before a stream is opened for them, in ms. */
 const COLLECT_MS = 50;
-/** A stream that is silent for so many `ping_ms` is dead, or held back by a proxy. */
-const PINGS_MISSED = 2.5;
+/** A stream says something after each `ping_ms`: one that is silent for so many of them is dead, or held back by a proxy. */
+const PINGS_MISSED = 1.2;
 
 /** How long until it is tried whether a WebSocket gets through by now: doubled each time. In ms. */
 const RETURN_AFTER_MS = 60_000;
@@ -41,9 +41,12 @@ export class SseTransport implements Transport {
 
 class SseLink implements Link {
   readonly #url: string;
-  readonly #topics: Set<string>;
+  #topics: Set<string>;
+  /** Those of the last stream, as long as it isn't known which of them are still wanted. */
+  #earlier = new Set<string>();
   /** Those that this stream has told how they stand. */
-  readonly #answered = new Set<string>();
+  readonly #answered = new Map<string, Standing>();
+  readonly #refused = new Map<string, ServerFrame>();
   #token: string;
   #stream = new AbortController();
   #collecting: ReturnType<typeof setTimeout> | undefined;
@@ -70,12 +73,19 @@ class SseLink implements Link {
         this.#token = frame.token;
         return this.#anew();
       case 'subscribe':
-        for (const { topic, since = '' } of frame.topics) {
-          if (this.#answered.has(topic)) {
-            // Asked again, to look who is there.
-            this.hears.frame({ op: 'subscribed', topic, position: since, recovered: true });
-          } else {
+        for (const { topic, since } of frame.topics) {
+          const refusal = this.#refused.get(topic);
+          if (refusal) {
+            this.hears.frame(refusal);
+            continue;
+          }
+          const standing = this.#answered.get(topic);
+          if (!standing) {
             this.#add(topic);
+          } else if (!standing.more) {
+            // Asked again, to look who is there. Of what there is more, the rest follows by itself.
+            const { position, durable } = standing;
+            this.hears.frame({ op: 'subscribed', topic, position: since ?? position, recovered: true, durable });
           }
         }
         return;
@@ -86,7 +96,8 @@ class SseLink implements Link {
         return this.hears.frame({ op: 'unsubscribed', id: frame.id, topic: frame.topic });
       case 'ping':
         if (Date.now() - this.#lastHeard < this.#silenceMs) {
-          return this.hears.frame({ op: 'pong' });
+          // A sign of life, but no answer whose time would mean anything.
+          return this.hears.frame({ op: 'ping' });
         }
         return this.#anew();
       case 'pong':
@@ -134,7 +145,9 @@ class SseLink implements Link {
       return this.hears.frame({ op: 'error', topic, code: 'too_many_subscriptions', message });
     }
     this.#topics.add(topic);
-    this.#anew();
+    if (!this.#earlier.has(topic)) {
+      this.#anew();
+    }
   }
 
   #anew(): void {
@@ -143,6 +156,7 @@ class SseLink implements Link {
       this.#stream.abort();
       this.#stream = new AbortController();
       this.#answered.clear();
+      this.#refused.clear();
       if (this.#isLive) {
         this.hears.interrupted();
       }
@@ -230,10 +244,25 @@ class SseLink implements Link {
         this.#scheduleReturn(this.transport.WebSocket);
       }
     }
-    if (frame.op === 'subscribed') {
-      this.#answered.add(frame.topic);
+    if (frame.op === 'error' && frame.topic !== undefined) {
+      if (frame.code === 'forbidden') {
+        this.#refused.set(frame.topic, frame);
+      } else {
+        this.#topics.delete(frame.topic);
+      }
     }
-    this.hears.frame(frame);
+    for (const standing of frame.op === 'welcome' ? frame.topics : frame.op === 'subscribed' ? [frame] : []) {
+      this.#answered.set(standing.topic, standing);
+    }
+    if (frame.op === 'welcome') {
+      // Those that are asked for again are wanted.
+      this.#earlier = this.#topics;
+      this.#topics = new Set();
+      this.hears.frame(frame);
+      this.#earlier = new Set();
+    } else {
+      this.hears.frame(frame);
+    }
     this.transport.lastId = values('id')[0] ?? this.transport.lastId;
   }
 

@@ -93,6 +93,12 @@ export function createTopics(
     return topic;
   }
 
+  /** A topic that somebody holds, or did a moment ago, or that is the node's own. */
+  function ours(name: string): Topic | undefined {
+    const topic = all.get(name);
+    return topic?.isOwn || topic?.state.get() !== IDLE ? topic : undefined;
+  }
+
   function forgetIfUnused(topic: Topic): void {
     if (topic.holders === 0) {
       topic.state.set(IDLE);
@@ -113,6 +119,9 @@ export function createTopics(
 
   /** Asks for all that is held and was not asked for. */
   function askAll(): void {
+    if (!send) {
+      return;
+    }
     const wishes: TopicWish[] = [];
     for (const topic of all.values()) {
       const wantsPresence = topic.watchers > 0 && !topic.isWatched && !topic.isUnwatchable;
@@ -130,11 +139,9 @@ export function createTopics(
   }
 
   function ask(topics: TopicWish[]): void {
-    if (send) {
-      const id = options.nextId();
-      asking.set(id, new Set(topics.map(({ topic }) => topic)));
-      send({ op: 'subscribe', id, topics });
-    }
+    const id = options.nextId();
+    asking.set(id, new Set(topics.map(({ topic }) => topic)));
+    send?.({ op: 'subscribe', id, topics });
   }
 
   /** A topic's answer has come, or doesn't matter any more; then this is done, and perhaps that was all. */
@@ -177,12 +184,12 @@ export function createTopics(
     topic.wasLive &&= recovered === true && more === true;
     topic.isBehind = more === true;
     topic.isDurable = durable;
+    if (!more || known === undefined) {
+      topic.position = position;
+    }
     if (more) {
-      topic.position = events.at(-1)?.position ?? known;
       topic.isAsked = true;
       ask([wish(topic)]);
-    } else {
-      topic.position = position;
     }
   }
 
@@ -222,15 +229,17 @@ export function createTopics(
   }
 
   /** The connection is lost, or begins anew. */
-  function interrupt(): void {
+  function interrupt(isLost: boolean): void {
     send = undefined;
     asking.clear();
     clearTimeout(retry);
-    retries = 0;
+    if (isLost) {
+      retries = 0;
+    }
     for (const topic of all.values()) {
       topic.wasLive ||= topic.position !== undefined;
       topic.isAsked = topic.isWatched = topic.isBehind = topic.isUnwatchable = false;
-      if (topic.holders > 0) {
+      if (topic.state.get() !== IDLE) {
         topic.state.set(SUBSCRIBING);
       }
     }
@@ -319,10 +328,11 @@ export function createTopics(
 
     /** A `subscribed`. */
     standing(frame: Standing): void {
-      const topic = all.get(frame.topic);
+      const topic = ours(frame.topic);
       answered(frame.topic, () => {
-        if (topic?.isAsked) {
-          if (topic.holders > 0) {
+        if (topic) {
+          topic.isAsked = true;
+          if (topic.state.get() !== IDLE) {
             topic.state.set(SUBSCRIBED);
           }
           stands(topic, frame);
@@ -334,7 +344,7 @@ export function createTopics(
     },
 
     event({ topic: name, position, event, traceparent }: EventFrame): void {
-      const topic = all.get(name);
+      const topic = ours(name);
       // While it is behind, durable events come with what was asked for.
       if (topic && (position === undefined || !(topic.isBehind || isSeen(position, topic.position)))) {
         topic.position = position ?? topic.position;
@@ -343,7 +353,7 @@ export function createTopics(
     },
 
     gap({ topic: name, lost, reason, since, position }: GapFrame): void {
-      const topic = all.get(name);
+      const topic = ours(name);
       if (topic) {
         if (position !== undefined && !topic.isBehind) {
           topic.position = position;

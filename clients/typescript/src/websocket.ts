@@ -47,8 +47,7 @@ export function webSocketTransport(codec: Codec, WebSocket: WebSocketConstructor
         };
         socket.onclose = ({ code, reason }: { code: number; reason: string }) => fail(code, reason);
         // `onclose` comes first, unless the page's policy forbids the address: then nothing else comes.
-        socket.onerror = () =>
-          setTimeout(() => socket?.readyState === CLOSED && fail(1006, 'no WebSocket can be had there'));
+        socket.onerror = () => setTimeout(() => socket?.readyState === CLOSED && fail(1006, 'no WebSocket'));
       } catch (thrown) {
         // An address that is none, or a page that may not connect there.
         queueMicrotask(() => fail(1006, String(thrown)));

@@ -62,20 +62,16 @@ export function bindQueryClient<Q extends QueryClientLike, C = RegisteredContrac
 function bind(client: Client, queryClient: QueryClientLike, options: BindOptions): Binding {
   const { everyMs = 1_000, spreadMs = 5_000, skipSelf, ttl = [], refetchAfterGap = true, infinitePages = 1 } = options;
   const written = Object.entries(options.rules ?? {}) as [string, Rule<string>][];
-  const rules = new Map(written.map(([type, rule]) => [type, follow(rule, everyMs)]));
+  const rules = new Map(written.map(([type, rule]) => [type, follow(rule)]));
   const cache = queryClient.getQueryCache();
-  const refresher = makeRefresher(queryClient, infinitePages);
+  const refresher = makeRefresher(queryClient, infinitePages, everyMs);
   const updateStaleTimes = keepStaleTimes(queryClient, ttl);
   let isListening = false;
   let isReconciling = false;
   let isOff = false;
 
-  const concernsOf = (query: QueryLike): Concern[] => {
-    const live = liveOf(query);
-    const concerns = [...rules.values()].map((rule) => rule.concernOf(query));
-    concerns.push(live?.patches.size ? { channels: live.channels, everyMs, isMissed: true } : undefined);
-    return concerns.filter((concern) => !!concern);
-  };
+  const concernsOf = (query: QueryLike): Concern[] =>
+    [...rules.values(), liveOf(query)].map((one) => one?.concernOf(query)).filter((concern) => !!concern);
   const randomWithin = (ms: number) => Math.random() * Math.min(ms, spreadMs);
 
   /** Something may have been missed on such channels. */
@@ -83,7 +79,7 @@ function bind(client: Client, queryClient: QueryClientLike, options: BindOptions
     for (const query of cache.getAll()) {
       const concern = concernsOf(query).find(({ channels, isMissed }) => isMissed && areSuch(channels));
       if (concern && refetchAfterGap) {
-        refresher.refresh(query, concern.everyMs, randomWithin(withinMs));
+        refresher.refresh(query, randomWithin(withinMs), concern.everyMs);
       } else if (concern) {
         query.invalidate();
       }
@@ -125,7 +121,7 @@ function bind(client: Client, queryClient: QueryClientLike, options: BindOptions
     }
     const delayMs = message.recovered ? randomWithin(RECONNECT_SPREAD_MS) : 0;
     for (const query of concerned) {
-      refresher.refresh(query, rule.everyMs, delayMs);
+      refresher.refresh(query, delayMs, rule.everyMs);
     }
   };
 
@@ -182,7 +178,7 @@ function bind(client: Client, queryClient: QueryClientLike, options: BindOptions
         // Unless the connection doesn't come back as the browser's network did.
         setTimeout(() => {
           if (client.state.get().status !== 'connected') {
-            refresher.refresh(query, everyMs, 0);
+            refresher.refresh(query, 0);
           }
         }, spreadMs);
       }

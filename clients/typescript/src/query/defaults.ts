@@ -29,7 +29,10 @@ function queriesOf(queryClient: QueryClientLike): Defaults {
 export function replaceRefetchOnReconnect(queryClient: QueryClientLike, isCovered: (query: QueryLike) => boolean): Off {
   const original = queriesOf(queryClient).refetchOnReconnect;
   const replacement = (query: QueryLike): unknown =>
-    !isCovered(query) && (typeof original === 'function' ? original(query) : (original ?? true));
+    !isCovered(query) &&
+    (typeof original === 'function'
+      ? original(query)
+      : (original ?? (query as unknown as QueryInside).options.networkMode !== 'always'));
   const put = (refetchOnReconnect: unknown) =>
     queryClient.setDefaultOptions({
       ...queryClient.getDefaultOptions(),

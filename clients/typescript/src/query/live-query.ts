@@ -15,6 +15,7 @@ import type {
 import { ask } from './ask.ts';
 import { clients } from './bound.ts';
 import type { QueryInside, QueryKey, QueryLike } from './query-core.ts';
+import type { Concern } from './rules.ts';
 
 /** How a query is asked for and kept up to date. */
 export interface LiveQuery<M extends MethodName<C>, K extends QueryKey = QueryKey, C = RegisteredContract> {
@@ -54,7 +55,8 @@ export interface LiveQueryOptions<Data, K extends QueryKey = QueryKey> {
 
 /** What the binding has to know of such a query. */
 export interface Live {
-  readonly channels: readonly string[] | undefined;
+  /** Something keeps it up to date if anything is pushed into it. */
+  concernOf(): Concern | undefined;
   readonly patches: ReadonlyMap<string, (message: Message, data: unknown) => unknown>;
 }
 
@@ -85,20 +87,16 @@ export function liveQueryOptions<M extends MethodName<C>, const K extends QueryK
     const answered: Promise<unknown> = fallback && !isConnected ? instead() : ask(client, options).catch(instead);
     // The answer may be older than what is pushed while it is on its way.
     const pushed: Message[] = [];
-    const off =
-      client.state.get().status !== 'idle' &&
-      client.on([...patches.keys()], (message) => {
-        pushed.splice(0, pushed.push(message) - EVENTS_MAX);
-      });
+    const off = client.on([...patches.keys()], (message) => {
+      pushed.splice(0, pushed.push(message) - EVENTS_MAX);
+    });
     try {
       return pushed.reduce((data, message) => patches.get(message.type)?.(message, data) ?? data, await answered);
     } finally {
-      if (off) {
-        off();
-      }
+      off();
     }
   };
-  LIVE.set(queryFn, { channels, patches });
+  LIVE.set(queryFn, { patches, concernOf: () => (patches.size ? { channels, isMissed: true } : undefined) });
   return { queryKey, queryFn: queryFn as LiveQueryOptions<MethodOutput<M, C>, K>['queryFn'] };
 }
 

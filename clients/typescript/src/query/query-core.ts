@@ -12,7 +12,6 @@ export interface QueryLike {
   readonly queryHash: string;
   readonly state: {
     readonly data?: unknown;
-    readonly isInvalidated: boolean;
     /** Versions 4 and 5. */
     readonly fetchStatus?: string;
     /** Version 3. */
@@ -63,6 +62,7 @@ export interface QueryInside {
 export interface QueryOptionsLike {
   readonly queryFn?: unknown;
   readonly staleTime?: unknown;
+  readonly networkMode?: string;
 }
 
 /** A key as a list of its segments. */

@@ -9,7 +9,7 @@ export interface Refresher {
    * Something has happened that its data doesn't show. While it is being fetched, the answer may be older than that, so it is
    * fetched once more when that is over. While nobody looks at it, it is only marked stale.
    */
-  refresh(query: QueryLike, everyMs: number, delayMs: number): void;
+  refresh(query: QueryLike, delayMs: number, everyMs?: number): void;
   /** Goes on with what could not be fetched when it was due. */
   goOn(): void;
   /** A fetch begins: it sees all that has happened so far. */
@@ -20,7 +20,7 @@ export interface Refresher {
 }
 
 /** Makes one. It knows a query as long as that is in the cache. */
-export function makeRefresher(queryClient: QueryClientLike, pagesMax: number): Refresher {
+export function makeRefresher(queryClient: QueryClientLike, pagesMax: number, defaultMs: number): Refresher {
   /** Queries that don't show all that has happened, with how often they may be fetched, in ms. */
   const owed = new Map<QueryLike, number>();
   const lastTimes = new Map<QueryLike, number>();
@@ -59,7 +59,7 @@ export function makeRefresher(queryClient: QueryClientLike, pagesMax: number): R
 
   return {
     times: () => Object.fromEntries([...lastTimes].map(([{ queryHash }, at]) => [queryHash, at])),
-    refresh(query, everyMs, delayMs) {
+    refresh(query, delayMs, everyMs = defaultMs) {
       owed.set(query, everyMs);
       query.invalidate();
       schedule(query, everyMs, delayMs);

@@ -13,7 +13,8 @@ export interface Rule<T extends EventType<C>, C = RegisteredContract, Q = unknow
    * is asked for each of these queries, by its key: `([, id]) => ['team:' + id]`. Left out: events come on `tenant`, on the
    * user's own topic, or on channels that the app subscribes itself.
    */
-  channels?: readonly ChannelName<C>[] | ((queryKey: readonly Segment<C>[]) => readonly ChannelName<C>[]);
+  // biome-ignore lint/suspicious/noExplicitAny: a key's segments are whatever the app puts there
+  channels?: readonly Name<C>[] | ((queryKey: readonly any[]) => readonly Name<C>[]);
   /**
    * What to fetch anew when such events may have been missed. Default: `keys`. Of a function it is also what it can concern at all;
    * default: the first segments of the keys that it gives. Say it where the function gives keys of other kinds for other data.
@@ -25,9 +26,8 @@ export interface Rule<T extends EventType<C>, C = RegisteredContract, Q = unknow
   everyMs?: number;
 }
 
-/** Whatever the app puts into keys. Written like this, the compiler knows the contract before it looks at what a function returns. */
-// biome-ignore lint/suspicious/noExplicitAny: see above
-type Segment<C> = C extends never ? never : any;
+/** A channel's name. Put like this, the compiler takes a template (`team:${id}`) for what it is, and not for any text. */
+type Name<C> = ChannelName<C> extends infer N extends string ? N : never;
 
 /** Rules by the type of the event. Keys alone are a rule, too. */
 export type Rules<C = RegisteredContract, Q = unknown> = {
@@ -38,14 +38,14 @@ export type Rules<C = RegisteredContract, Q = unknown> = {
 export interface Concern {
   /** On which its events come; `undefined`: on the node's own topics, and on what the app subscribes. */
   readonly channels: readonly string[] | undefined;
-  readonly everyMs: number;
+  readonly everyMs?: number | undefined;
   /** Whether it has to be fetched anew when events may have been missed. */
   readonly isMissed: boolean;
 }
 
 /** A rule as it is followed. */
 export interface Followed {
-  readonly everyMs: number;
+  readonly everyMs: number | undefined;
   keysOf(message: Message): readonly QueryKey[];
   /** What the rule is to a query, if anything. */
   concernOf(query: QueryLike): Concern | undefined;
@@ -56,9 +56,9 @@ export interface Followed {
 const KINDS_MAX = 100;
 
 /** Reads a rule as the app writes it. */
-export function follow(written: readonly QueryKey[] | Rule<string>, defaultMs: number): Followed {
+export function follow(written: readonly QueryKey[] | Rule<string>): Followed {
   const rule = Array.isArray(written) ? { keys: written as readonly QueryKey[] } : (written as Rule<string>);
-  const { keys, channels, onMissed, patch, everyMs = defaultMs } = rule;
+  const { keys, channels, onMissed, patch, everyMs } = rule;
   const fixed = typeof keys === 'function' ? [] : keys;
   const missed = [...(onMissed ?? (typeof keys === 'function' ? firstSegments(keys) : keys))];
   return {

@@ -6,7 +6,6 @@
 import { beneath } from '../query/bound.ts';
 import {
   type CacheEvent,
-  isRemoval,
   isUnder,
   type QueryClientLike,
   type QueryKey,
@@ -95,19 +94,17 @@ export class Layers {
     return concerned.map(([query]) => query);
   }
 
-  #hear(event: CacheEvent): void {
-    const { query, action } = event;
-    if (isRemoval(event)) {
-      this.#shown.delete(query);
-    } else if (!this.#isWriting) {
-      const { data } = query.state;
-      const shown = this.#shown.get(query);
-      if (action?.type === 'success') {
-        this.#show(query, data);
-      } else if (data !== shown?.top) {
-        // A cancelled fetch puts back what was shown when it began.
-        this.#show(query, shown && this.#own.has(data as object) ? shown.base : data);
-      }
+  #hear({ query, action }: CacheEvent): void {
+    const { data } = query.state;
+    const shown = this.#shown.get(query);
+    if (this.#isWriting) {
+      return;
+    }
+    if (action?.type === 'success') {
+      this.#show(query, data);
+    } else if (data !== shown?.top) {
+      // A cancelled fetch puts back what was shown when it began.
+      this.#show(query, shown && this.#own.has(data as object) ? shown.base : data);
     }
   }
 

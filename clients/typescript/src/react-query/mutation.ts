@@ -72,6 +72,7 @@ export function realtimeMutation<
 function mutation(client: Client, queryClient: QueryClientLike, options: RealtimeMutation<string>) {
   const { method, input, optimistic, confirm = 'reply', timeoutMs = 10_000, fallback } = options;
   return async (variables: unknown): Promise<unknown> => {
+    const layers = optimistic?.(variables) ?? [];
     const id = Date.now().toString(36) + Math.random().toString(36).slice(1);
     const aborting = new AbortController();
     const { signal } = aborting;
@@ -94,7 +95,7 @@ function mutation(client: Client, queryClient: QueryClientLike, options: Realtim
       const timer = setTimeout(() => reject(new FanfareError('timeout', words)), timeoutMs);
       ends.push(() => clearTimeout(timer));
     });
-    const takeOff = Layers.of(queryClient).add(optimistic?.(variables) ?? []);
+    const takeOff = Layers.of(queryClient).add(layers);
     let isConfirmed = false;
     try {
       const isLive = client.state.get().status === 'connected';

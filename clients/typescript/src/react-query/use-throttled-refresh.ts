@@ -23,7 +23,7 @@ export function useThrottledRefresh<M extends MethodName>(
   const queryClient = useQueryClient();
   const refresh = useLatest((): Promise<unknown> => {
     if ('method' in target) {
-      return client.request(target.method, target.input as never);
+      return client.request(...([target.method, target.input] as Parameters<typeof client.request<M>>));
     }
     return queryClient.invalidateQueries({ queryKey: target });
   });

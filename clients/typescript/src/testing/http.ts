@@ -45,6 +45,9 @@ export function fetchFrom(node: FakeNode): typeof globalThis.fetch {
         return;
       }
       way.send(() => {
+        if (signal?.aborted) {
+          return;
+        }
         if (node.network.isStopped) {
           reject(new TypeError('fetch failed'));
         } else {

@@ -9,8 +9,7 @@
  *    client says `connected` again, so of a topic that is live, over a network where nothing is under way, it owes nothing.
  * 3. No listener is told an event twice, whatever becomes of the connection and the subscription.
  * 4. Durable events of a topic come in the order of their positions, ephemeral ones in the order in which they were published.
- * 5. Who mounts on a channel that was idle is told nothing that was published before; but perhaps where a stream of server-sent
- *    events goes on from an id in which the channel's old position stands.
+ * 5. Who mounts on a channel that was idle is told nothing that was published before.
  * 6. Gaps are no substitute: `reconnect` comes with `lost:'ephemeral'` never where all events are durable; and over a WebSocket,
  *    where the node is told all positions, only after a loss, and never with `lost:'all'`.
  * 7. `resumed` says that no gap was told since the connection was lost.
@@ -117,11 +116,7 @@ export class Model {
     }
   }
 
-  message(
-    listener: Listener,
-    { topic, data, position, recovered, own }: Message<string, { n: number }>,
-    isOverWebSocket: boolean,
-  ): void {
+  message(listener: Listener, { topic, data, position, recovered, own }: Message<string, { n: number }>): void {
     this.#tick();
     const { name } = listener;
     const published = this.#published.get(data.n);
@@ -140,7 +135,7 @@ export class Model {
     if (own !== published.isOwn) {
       this.#violated(`${what}: own is ${own}`);
     }
-    if (recovered && isOverWebSocket && listener.isFirst && published.at < listener.from) {
+    if (recovered && listener.isFirst && published.at < listener.from) {
       this.#violated(`${what}, which is older than its subscription`);
     }
     if (position === undefined) {

@@ -1,6 +1,6 @@
 /** A client, its app, its gateway and the network between them, to all of which things happen. */
 
-import { type Client, createClient, type Gap, type Message, type Off } from '@fanfare/client';
+import { type Channel, type Client, createClient, type Gap, type Message, type Off } from '@fanfare/client';
 import { createFakeGateway, type FakeGateway } from '@fanfare/client/testing';
 import { vi } from 'vitest';
 import { sleeper } from '../../support/wake.ts';
@@ -55,10 +55,11 @@ const DEEDS = {
   ownPublish: [5, (world: World, draw: Random) => world.ownPublish(draw)],
 } satisfies Record<string, [weight: number, happens: (world: World, draw: Random) => unknown]>;
 
-/** What shall happen. */
+/** What shall happen. Each world has its own weather: some things are common there, and others are unknown. */
 export function schedule(seed: number, length = 200): Step[] {
   const random = new Random(seed);
-  const lots = Object.entries(DEEDS).flatMap(([deed, [weight]]) => new Array(weight).fill(deed));
+  const often = (weight: number) => (random.chance(0.3) ? 0 : weight * (1 + random.below(4)));
+  const lots = Object.entries(DEEDS).flatMap(([deed, [weight]]) => new Array(often(weight)).fill(deed));
   return Array.from({ length }, () => ({ deed: random.pick(lots), seed: random.below(2 ** 31) }));
 }
 
@@ -73,10 +74,14 @@ export async function live(seed: number, steps: readonly Step[]): Promise<Pick<W
   const world = new World(random);
   try {
     for (const { deed, seed: own } of steps) {
-      await world.step(() => DEEDS[deed][1](world, new Random(own)));
-      await arrive();
+      const draw = new Random(own);
+      await world.step(() => DEEDS[deed][1](world, draw));
+      if (draw.chance(0.8)) {
+        await arrive();
+      }
     }
-    await world.heal();
+    await arrive();
+    await world.heal(random);
     await world.end();
   } finally {
     vi.clearAllTimers();
@@ -114,6 +119,8 @@ class World {
   readonly #page = new Map<string, Listener>();
   readonly #components = new Map<string, { listener: Listener; off: Off }>();
   #mounted = 0;
+  /** The channel that somebody came to or left last: there is most of the traffic. */
+  #busy = 'orders';
   readonly #refusals: Off[] = [];
   /** Connections that were frozen: nothing will ever come from them. */
   readonly #dead = new Set<string>();
@@ -130,6 +137,7 @@ class World {
   #nextToken: 'none' | 'failure' | 'slow' | undefined;
   /** How often the backend was asked, by request. */
   readonly #asked = new Map<number, number>();
+  #requested = 0;
   #pending = 0;
 
   constructor(random: Random) {
@@ -191,10 +199,6 @@ class World {
     return alive.length > 0 && alive.every(({ transport }) => transport === 'websocket');
   }
 
-  #told(listener: Listener, message: Message): void {
-    this.model.message(listener, message, this.#isOverWebSocket());
-  }
-
   /** What the app sees, all the time. */
   #watch(): void {
     const own = ['tenant', 'user:42', 'user:7'];
@@ -202,7 +206,7 @@ class World {
     for (const topic of [...own, ...channels]) {
       this.#page.set(topic, this.model.listens('page', topic, false));
     }
-    this.#client.on('*', (message) => this.#told(this.#page.get(message.topic) as Listener, message));
+    this.#client.on('*', (message) => this.model.message(this.#page.get(message.topic) as Listener, message));
     this.#client.onGap((gap) => {
       this.#say(`gap ${gap.lost}/${gap.reason} of ${gap.topic}`);
       this.model.gap(this.#page.get(gap.topic) as Listener, gap, this.#isOverWebSocket());
@@ -251,22 +255,19 @@ class World {
   }
 
   publish(draw: Random): void {
-    const topic = draw.pick(['tenant', 'user:42', 'user:7', ...CHANNELS.flatMap((name) => [name, name])]);
-    this.#publish(topic === 'tenant' || topic.startsWith('user:') ? topic : `channel:${topic}`, draw);
-  }
-
-  #publish(topic: string, draw: Random): void {
+    const topic = this.#anyTopic(draw);
     const isDurable = DURABLE.includes(topic) || draw.chance(0.6);
     const count = draw.chance(0.3) ? 1 + draw.below(9) : 1;
     for (let each = 0; each < count; each++) {
       const n = this.model.published(topic, isDurable);
       this.#say(`publish ${isDurable ? 'durable' : 'ephemeral'} ${topic} #${n}`);
-      this.#gateway.publish(topic as 'tenant', { type: 'event', data: { n } }, { durable: isDurable });
+      this.#gateway.publish(topic, { type: 'event', data: { n } }, { durable: isDurable });
     }
   }
 
   mount(draw: Random): void {
-    const channel = this.#client.channel(draw.pick(CHANNELS));
+    const channel = this.#client.channel(this.#anyChannel(draw));
+    this.#busy = channel.name;
     const { topic } = channel;
     this.#mounted += 1;
     const name = `component ${this.#mounted}`;
@@ -281,11 +282,15 @@ class World {
     const looks = draw.chance(0.3);
     this.#say(`${name} mounts on ${topic}${looks ? ', and looks who is there' : ''}`);
     const offs = [
-      channel.on('*', (message: Message) => told(() => this.#told(listener, message))),
+      channel.on('*', (message: Message) => told(() => this.model.message(listener, message))),
       channel.onGap((gap: Gap) => told(() => this.model.gap(listener, gap, this.#isOverWebSocket()))),
       ...(looks ? [channel.presence.subscribe(() => {})] : []),
     ];
-    const off = () => offs.forEach((each) => each());
+    const off = () => {
+      for (const each of offs) {
+        each();
+      }
+    };
     this.#components.set(name, { listener, off });
   }
 
@@ -297,6 +302,7 @@ class World {
       this.model.leaves(component.listener);
       component.off();
       this.#components.delete(name);
+      this.#busy = this.#channel(component.listener.topic).name;
     }
   }
 
@@ -308,7 +314,13 @@ class World {
 
   /** Nothing is under way by now. */
   async look(): Promise<void> {
-    await pass(Math.max(0, this.#quietAt - Date.now()) + 6 * this.#gateway.latencyMs + 100);
+    const asked = () => this.#gateway.received.filter(({ op }) => op === 'subscribe').length;
+    await pass(Math.max(0, this.#quietAt - Date.now()));
+    // Until nobody asks for the rest of what was missed any more.
+    for (let before = -1, rounds = 0; before < asked() || (this.#unanswered().length > 0 && rounds < 3); rounds++) {
+      before = asked();
+      await pass(6 * this.#gateway.latencyMs + 100);
+    }
     this.#check('by now');
   }
 
@@ -322,6 +334,9 @@ class World {
       for (const topic of topics.filter((topic) => !connection.topics.includes(topic))) {
         this.model.violated(`${when}: ${topic} is subscribed, but not on this connection`);
       }
+      for (const topic of this.#unanswered()) {
+        this.model.violated(`${when}: ${topic} is neither subscribed nor failed`);
+      }
     }
     return isLive;
   }
@@ -332,6 +347,12 @@ class World {
     const channels = CHANNELS.map((name) => this.#client.channel(name));
     const subscribed = channels.filter(({ state }) => state.get().status === 'subscribed').map(({ topic }) => topic);
     return state.status === 'connected' ? ['tenant', `user:${state.user}`, ...subscribed] : [];
+  }
+
+  /** What somebody waits for. */
+  #unanswered(): string[] {
+    const topics = new Set([...this.#components.values()].map(({ listener }) => listener.topic));
+    return [...topics].filter((topic) => this.#channel(topic).state.get().status === 'subscribing');
   }
 
   drop(draw: Random): void {
@@ -350,7 +371,9 @@ class World {
   freeze(): void {
     this.#say('the network is dead');
     this.#isFrozen = true;
-    this.#gateway.connections.forEach(({ id }) => this.#dead.add(id));
+    for (const { id } of this.#gateway.connections) {
+      this.#dead.add(id);
+    }
     this.#gateway.freeze();
   }
 
@@ -413,7 +436,7 @@ class World {
   }
 
   refuse(draw: Random): void {
-    const [name, code] = [draw.pick(CHANNELS), draw.pick(['unavailable', 'unavailable', 'forbidden'])];
+    const [name, code] = [this.#anyChannel(draw), draw.pick(['unavailable', 'unavailable', 'forbidden'])];
     this.#say(`channel:${name} is refused as ${code}`);
     this.#refusals.push(this.#gateway.refuse(`channel:${name}`, code));
   }
@@ -473,7 +496,8 @@ class World {
   }
 
   request(draw: Random): void {
-    const n = draw.below(1_000_000);
+    this.#requested += 1;
+    const n = 1_000 * this.#requested + draw.below(1_000);
     this.#say(`request ${n}`);
     this.#pending += 1;
     this.#client
@@ -488,7 +512,7 @@ class World {
   }
 
   ownPublish(draw: Random): void {
-    const channel = this.#client.channel(draw.pick(CHANNELS));
+    const channel = this.#client.channel(this.#anyChannel(draw));
     const isDurable = DURABLE.includes(channel.topic) || draw.chance(0.5);
     const n = this.model.published(channel.topic, isDurable, true);
     this.#say(`the app publishes ${isDurable ? 'durable' : 'ephemeral'} ${channel.topic} #${n}`);
@@ -504,12 +528,14 @@ class World {
       });
   }
 
-  /** Everything is well again, and the client comes back by itself, unless it was told not to. */
-  async heal(): Promise<void> {
+  /** Everything is well again, perhaps but for WebSockets; the client comes back by itself, unless it was told not to. */
+  async heal(random: Random): Promise<void> {
     this.#say('all is well again');
     this.thaw();
     this.start();
-    this.unblock();
+    if (random.chance(0.5)) {
+      this.unblock();
+    }
     this.allow();
     this.#gateway.refuseTokens(0);
     this.#nextToken = undefined;
@@ -524,6 +550,10 @@ class World {
     }
     for (let ms = 0; ms < HEALED_MS && !this.#isWell(); ms += 1_000) {
       await pass(1_000);
+      if (this.#client.state.get().status === 'failed') {
+        // A last token of the bad times was refused.
+        this.#client.reconnect();
+      }
     }
     await pass(this.#pending > 0 ? 11_000 : 0);
     await this.look();
@@ -541,10 +571,10 @@ class World {
   }
 
   #isWell(): boolean {
-    const topics = [...this.#components.values()].map(({ listener }) => listener.topic.slice('channel:'.length));
+    const topics = [...this.#components.values()].map(({ listener }) => listener.topic);
     return (
       this.#client.state.get().status === 'connected' &&
-      topics.every((name) => this.#client.channel(name).state.get().status === 'subscribed') &&
+      topics.every((topic) => this.#channel(topic).state.get().status === 'subscribed') &&
       this.#gateway.connections.some(({ id }) => !this.#dead.has(id))
     );
   }
@@ -582,7 +612,17 @@ class World {
     }
   }
 
+  #channel(topic: string): Channel<string> {
+    return this.#client.channel(topic.slice('channel:'.length));
+  }
+
+  #anyChannel(draw: Random): string {
+    return draw.chance(0.5) ? this.#busy : draw.pick(CHANNELS);
+  }
+
   #anyTopic(draw: Random): 'tenant' {
-    return draw.pick(['tenant', 'user:42', ...CHANNELS.map((name) => `channel:${name}`)]) as 'tenant';
+    return (
+      draw.chance(0.7) ? `channel:${this.#anyChannel(draw)}` : draw.pick(['tenant', 'user:42', 'user:7'])
+    ) as 'tenant';
   }
 }
