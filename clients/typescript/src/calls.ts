@@ -10,6 +10,7 @@ export interface CallOptions {
   isOnlineOnly?: boolean;
 }
 
+const NO_CONNECTION = 'no connection';
 /** How long a call may take when nobody says, in ms. */
 const TIMEOUT_MS = 10_000;
 /** The node's own word for why nothing came is better than ours, so it shall come so much earlier, in ms. */
@@ -58,12 +59,15 @@ export function createCalls(max: number, nextId: () => number, sizeOf: (frame: o
       const fail = (code: string, message: string, options?: ErrorOptions) =>
         settle(new FanfareError(code, `${what}: ${message}`, options));
       const abort = () => fail('aborted', 'aborted', { cause: signal?.reason });
-      const timer = setTimeout(() => fail('timeout', `no answer within ${timeoutMs} ms`), timeoutMs);
+      const timer = setTimeout(
+        () => (isSent ? fail('timeout', `no answer within ${timeoutMs} ms`) : fail('offline', NO_CONNECTION)),
+        timeoutMs,
+      );
       if (signal?.aborted) {
         return abort();
       }
       if (isOnlineOnly && !send) {
-        return fail('offline', 'no connection');
+        return fail('offline', NO_CONNECTION);
       }
       if (waiting.size >= max) {
         return fail('rate_limited', `${max} wait already (maxPendingRequests)`);

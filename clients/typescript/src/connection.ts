@@ -56,7 +56,7 @@ export function createConnection(
   const heartbeat = createHeartbeat(options.heartbeat ?? {}, {
     ask: () => send({ op: 'ping' }),
     answered: tell.latency,
-    died: () => lost(4408, 'the node does not answer'),
+    died: () => lost(4408, 'no answer'),
   });
 
   /** Which transport is in use, or is tried next. */
@@ -143,7 +143,7 @@ export function createConnection(
     openedAt = Date.now();
     isOrderedToWait = false;
     stopLifecycle ??= (options.lifecycle ?? pageLifecycle).onWake(wake);
-    timer = setTimeout(() => lost(1006, `the node did not answer within ${timeoutMs} ms`), timeoutMs);
+    timer = setTimeout(() => lost(1006, `no answer within ${timeoutMs} ms`), timeoutMs);
     const { status } = state.get();
     if (status === 'connected') {
       const error = new FanfareError('connection_lost', 'reconnect() was called');

@@ -82,7 +82,7 @@ function check(schema: Schema, data: unknown): [unknown, string?] {
       return [result.value];
     }
     const issues = 'issues' in result ? result.issues : undefined;
-    return [undefined, issues?.map(({ message }) => message).join('; ') ?? 'its schema is asynchronous'];
+    return [undefined, issues?.map(({ message }) => message).join('; ') ?? 'asynchronous schema'];
   } catch (thrown) {
     return [undefined, String(thrown)];
   }

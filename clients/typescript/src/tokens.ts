@@ -21,12 +21,16 @@ export function createTokens(getToken: ClientOptions['getToken'], timeoutMs: num
   async function fetch(reason: TokenRequest['reason']): Promise<string | null> {
     let timer: ReturnType<typeof setTimeout> | undefined;
     try {
-      return await Promise.race([
+      const fetched = await Promise.race([
         getToken({ reason }),
         new Promise<never>((_, reject) => {
           timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
         }),
       ]);
+      if (fetched !== null && typeof fetched !== 'string') {
+        throw new TypeError('not a string');
+      }
+      return fetched;
     } catch (cause) {
       throw new FanfareError('token', `getToken failed: ${cause}`, { cause });
     } finally {

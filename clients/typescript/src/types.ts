@@ -42,7 +42,10 @@ export interface Client<C = RegisteredContract> {
   /** Is told what goes wrong outside of calls: refused subscriptions, failed tokens, lost connections, throwing listeners. */
   onError(listener: (error: FanfareError) => void): Off;
 
-  /** Asks a backend. Waits for a connection; what was sent and not answered when it ends rejects with `connection_lost`. */
+  /**
+   * Asks a backend. Waits for a connection, and rejects with `offline` when none came in time, so that nothing was sent; with
+   * `connection_lost` when it ended before the answer came, so that nobody knows.
+   */
   request<M extends MethodName<C>>(
     method: M,
     ...args: undefined extends MethodInput<M, C>

@@ -159,8 +159,8 @@ function bind(client: Client, queryClient: QueryClientLike, options: BindOptions
 
   const coverage = cover(
     client,
-    (channel, covers) =>
-      catchUp((channels) => (channel === undefined ? !channels : !!channels?.includes(channel)) && covers(channels), 0),
+    (began, covers) =>
+      catchUp((channels = [undefined as never]) => channels.some((one) => began.has(one)) && covers(channels), 0),
     reconcileSoon,
   );
   /** Whether what a query shows stays right until an event or a gap says otherwise. */

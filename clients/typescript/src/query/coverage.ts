@@ -13,17 +13,19 @@ export interface Coverage {
 }
 
 /**
- * Keeps channels subscribed. `began` is told when nothing is missed any more on a channel, or on the node's own topics (`undefined`):
- * what was fetched before that may lack something.
+ * Keeps channels subscribed. `began` is told from when on nothing is missed any more on some channels, or on the node's own topics
+ * (`undefined`): what was fetched before that may lack something.
  */
 export function cover(
   client: Client,
-  began: (channel: string | undefined, covers: Covers) => void,
+  began: (channels: ReadonlySet<string | undefined>, covers: Covers) => void,
   changed: () => void,
 ): Coverage {
   /** Was live once, and since then everything has come or was told as a gap. `undefined`: the node's own topics. */
   const covered = new Set<string | undefined>();
   const covers: Covers = (channels = [undefined as never]) => channels.every((name) => covered.has(name));
+  /** Covered, and not told yet. */
+  const fresh = new Set<string | undefined>();
   const releases = new Map<string, Off>();
   // Watched for good, as the client keeps its channels: one that lingers is still covered when it is wanted again.
   const watched = new Map<string | undefined, Off>();
@@ -33,13 +35,19 @@ export function cover(
       const isNew = status === live && !covered.has(name);
       if (status === 'closed') {
         covered.clear();
+        fresh.clear();
       } else if (status === live) {
         covered.add(name);
       } else if (status !== interrupted) {
         covered.delete(name);
       }
+      // A channel is live a moment before the client is connected, and until then nothing can be asked for over the socket.
       if (isNew) {
-        began(name, covers);
+        fresh.add(name);
+      }
+      if (client.state.get().status === 'connected') {
+        began(fresh, covers);
+        fresh.clear();
       }
       changed();
     };

@@ -39,6 +39,21 @@ describe.each(versions)('live queries with $name', (version) => {
     expect(backend.asked).toHaveLength(1);
   });
 
+  test('what went over HTTP before there was a connection is asked for over the socket when there is one', async () => {
+    const { world, backend, options } = answering();
+    let calls = 0;
+    const fallback = async () => {
+      calls += 1;
+      return 'by HTTP';
+    };
+    world.bind({});
+    const page = world.show(
+      liveQueryOptions({ ...options, fallback, channels: ['agency'], patchOn: 'metrics.changed' }),
+    );
+    await world.wait(5_000);
+    expect([calls, backend.asked.length, page.data]).toEqual([1, 1, 1]);
+  });
+
   test('it goes over HTTP when the request fails in a way that is not about the request', async () => {
     const { world, options } = answering();
     const answers: unknown[] = [];

@@ -9,7 +9,8 @@
  *    client says `connected` again, so of a topic that is live, over a network where nothing is under way, it owes nothing.
  * 3. No listener is told an event twice, whatever becomes of the connection and the subscription.
  * 4. Durable events of a topic come in the order of their positions, ephemeral ones in the order in which they were published.
- * 5. Who mounts on a channel that was idle is told nothing that was published before.
+ * 5. Who mounts on a channel that was idle is told nothing that was published before; nor is anybody after the app has disconnected
+ *    and connected again.
  * 6. Gaps are no substitute: `reconnect` comes with `lost:'ephemeral'` never where all events are durable; and over a WebSocket,
  *    where the node is told all positions, only after a loss, and never with `lost:'all'`.
  * 7. `resumed` says that no gap was told since the connection was lost.
@@ -31,9 +32,9 @@ interface Published {
 export interface Listener {
   readonly name: string;
   readonly topic: string;
-  readonly from: number;
-  /** The channel was idle when it came. */
-  readonly isFirst: boolean;
+  from: number;
+  /** The channel was idle when it came, or the client was made to forget. */
+  isFirst: boolean;
   readonly events: Set<number>;
   /** What it should have been told, as was said already. */
   readonly missed: Set<number>;
@@ -99,6 +100,14 @@ export class Model {
 
   endsAll(): void {
     this.#standing.clear();
+  }
+
+  /** The client has forgotten everything, and is connected again. */
+  beginsAnew(): void {
+    for (const listener of this.#listeners) {
+      listener.from = this.#tick();
+      listener.isFirst = true;
+    }
   }
 
   loses(topic: string): void {

@@ -45,7 +45,7 @@ const DEEDS = {
   allow: [3, (world: World) => world.allow()],
   refuseToken: [1, (world: World) => world.refuseToken()],
   expireTokens: [1, (world: World) => world.expireTokens()],
-  token: [1, (world: World, draw: Random) => world.token(draw)],
+  token: [2, (world: World, draw: Random) => world.token(draw)],
   refreshToken: [2, (world: World) => world.refreshToken()],
   wake: [3, (world: World) => world.wake()],
   reconnect: [2, (world: World) => world.reconnect()],
@@ -134,7 +134,7 @@ class World {
   /** When the step began, by the model's clock. */
   #stepFrom = 0;
   #user = '42';
-  #nextToken: 'none' | 'failure' | 'slow' | undefined;
+  #nextToken: 'none' | 'failure' | 'slow' | 'narrow' | undefined;
   /** How often the backend was asked, by request. */
   readonly #asked = new Map<number, number>();
   #requested = 0;
@@ -180,7 +180,8 @@ class World {
     if (next === 'slow') {
       await new Promise((resolve) => setTimeout(resolve, 3_000));
     }
-    return next === 'none' ? null : this.#gateway.token({ user: this.#user });
+    const channels = next === 'narrow' ? CHANNELS.filter((name) => name !== this.#busy) : CHANNELS;
+    return next === 'none' ? null : this.#gateway.token({ user: this.#user, channels });
   }
 
   #answer(n: number): Promise<number> | number {
@@ -213,9 +214,14 @@ class World {
       this.model.gapTold(gap);
     });
     this.#client.onError(({ code, message }) => this.#say(`error ${code}: ${message}`));
+    let isClosed = false;
     this.#client.state.subscribe((state) => {
       this.#say(`the client is ${state.status}${'transport' in state ? ` over ${state.transport}` : ''}`);
       const isConnected = state.status === 'connected';
+      if (isClosed && state.status !== 'closed') {
+        this.model.beginsAnew();
+      }
+      isClosed = state.status === 'closed';
       if (!isConnected) {
         this.#loseAll();
       }
@@ -307,7 +313,9 @@ class World {
   }
 
   async wait(draw: Random): Promise<void> {
-    const ms = draw.below(draw.pick([20, 400, 400, 3_000, 3_000, 20_000, 90_000]));
+    // Most happens while messages are under way.
+    const underWay = 3 * this.#gateway.latencyMs;
+    const ms = draw.below(draw.pick([20, 400, 3_000, 20_000, 90_000, underWay, underWay, underWay]) + 1);
     this.#say(`${ms} ms pass`);
     await pass(ms);
   }
@@ -349,8 +357,11 @@ class World {
     return state.status === 'connected' ? ['tenant', `user:${state.user}`, ...subscribed] : [];
   }
 
-  /** What somebody waits for. */
+  /** What somebody waits for, in vain if it takes longer than a moment. On a slow network a next try may always be under way. */
   #unanswered(): string[] {
+    if (this.#gateway.latencyMs > 0) {
+      return [];
+    }
     const topics = new Set([...this.#components.values()].map(({ listener }) => listener.topic));
     return [...topics].filter((topic) => this.#channel(topic).state.get().status === 'subscribing');
   }
@@ -458,7 +469,7 @@ class World {
   }
 
   token(draw: Random): void {
-    this.#nextToken = draw.pick(['none', 'failure', 'slow']);
+    this.#nextToken = draw.pick(['none', 'failure', 'slow', 'narrow', 'narrow']);
     this.#say(`the next token: ${this.#nextToken}`);
   }
 
@@ -542,18 +553,9 @@ class World {
     this.#setLatency(0);
     await pass(Math.max(0, this.#quietAt - Date.now()) + 100);
     this.#release = this.#client.retain();
-    const isRefused = CHANNELS.some((name) => this.#client.channel(name).state.get().status === 'failed');
-    if (isRefused || ['closed', 'failed', 'idle'].includes(this.#client.state.get().status)) {
-      this.#isKept = true;
-      this.#client.connect();
-      this.#client.reconnect();
-    }
     for (let ms = 0; ms < HEALED_MS && !this.#isWell(); ms += 1_000) {
+      this.#tryAgain();
       await pass(1_000);
-      if (this.#client.state.get().status === 'failed') {
-        // A last token of the bad times was refused.
-        this.#client.reconnect();
-      }
     }
     await pass(this.#pending > 0 ? 11_000 : 0);
     await this.look();
@@ -567,6 +569,20 @@ class World {
       if (times > 1) {
         this.model.violated(`request ${n} was made ${times} times`);
       }
+    }
+  }
+
+  /** What only the app can do. */
+  #tryAgain(): void {
+    const { status } = this.#client.state.get();
+    if (['closed', 'failed', 'idle'].includes(status)) {
+      this.#isKept = true;
+      this.#client.reconnect();
+    }
+    const states = CHANNELS.map((name) => this.#client.channel(name).state.get());
+    if (status === 'connected' && states.some((state) => state.status === 'failed' && !state.error.retryable)) {
+      // Perhaps the last token didn't allow it.
+      this.#client.refreshToken().catch(() => {});
     }
   }
 
