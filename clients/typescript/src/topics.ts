@@ -49,9 +49,9 @@ interface Topic {
   /** The node has said that nothing else is published there: what it says is true from then on. */
   isDurable?: boolean | undefined;
   /** More was missed than fit into one answer: the rest has been asked for. */
-  isBehind?: boolean;
+  isBehind?: boolean | undefined;
   /** It was live, and the connection was lost since. */
-  wasLive?: boolean;
+  wasLive?: boolean | undefined;
   /** No holder is left: when to unsubscribe. */
   leaving?: ReturnType<typeof setTimeout>;
 }
@@ -181,8 +181,8 @@ export function createTopics(
     } else if (topic.wasLive && recovered && !more && !(durable && topic.isDurable) && !options.isDurable(topic.name)) {
       tellGap(topic, 'ephemeral', 'reconnect');
     }
-    topic.wasLive &&= recovered === true && more === true;
-    topic.isBehind = more === true;
+    topic.wasLive &&= recovered && more;
+    topic.isBehind = more;
     topic.isDurable = durable;
     if (!more || known === undefined) {
       topic.position = position;
@@ -261,7 +261,7 @@ export function createTopics(
       if (withPresence && topic.isWatched && topic.state.get() === SUBSCRIBED) {
         tell.watched(name);
       }
-      if (send && !isSyncing) {
+      if (!isSyncing) {
         // Soon: what is mounted together is asked for in one frame.
         isSyncing = true;
         queueMicrotask(() => {
@@ -376,6 +376,8 @@ export function createTopics(
     ended({ topic: name, code }: { topic: string; code?: string }): void {
       const topic = all.get(name);
       if (code !== undefined && topic?.isAsked) {
+        // The channel itself, not who is there.
+        topic.isWatched = false;
         fail(topic, code, 'no longer allowed');
       }
     },
