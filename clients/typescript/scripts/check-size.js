@@ -48,7 +48,9 @@ for (const entry of ENTRIES) {
   const bytes = [name, ...needed].reduce((sum, path) => sum + bytesOf(path), 0);
   const gate = GATES[entry];
   isOver ||= bytes > gate;
-  console.log(`${entry.padEnd(12)}${String(bytes).padStart(7)}${String(gate ?? '').padStart(7)}${bytes > gate ? '  too large' : ''}`);
+  console.log(
+    `${entry.padEnd(12)}${String(bytes).padStart(7)}${String(gate ?? '').padStart(7)}${bytes > gate ? '  too large' : ''}`,
+  );
   for (const path of later) {
     const part = path.replace(/^out\/(.*)-\w+\.js$/, '$1');
     console.log(`  ${part.padEnd(10)}${String(bytesOf(path)).padStart(7)}         when it is needed`);

@@ -1,9 +1,9 @@
 import type { Page } from 'playwright-core';
 import { beforeAll, beforeEach, expect, test } from 'vitest';
+import { until } from '../support/until.ts';
 import { Refusal } from './support/backend.ts';
 import { shows } from './support/chromium.ts';
 import { Stage, settled } from './support/stage.ts';
-import { until } from './support/until.ts';
 
 const KINDS = ['metrics', 'team', 'clients'];
 const MINUTE = 60_000;

@@ -2,10 +2,10 @@
 
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { until } from '../support/until.ts';
 import { launch } from './support/chromium.ts';
 import { binary } from './support/node.ts';
 import { freePort, Running } from './support/process.ts';
-import { until } from './support/until.ts';
 
 let browser: Browser;
 let node: Running;

@@ -2,10 +2,10 @@ import type { Page } from 'playwright-core';
 import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { type Client, createClient } from '../../src/index.ts';
+import { until } from '../support/until.ts';
 import { shows } from './support/chromium.ts';
 import { Stage } from './support/stage.ts';
 import { mintToken } from './support/token.ts';
-import { until } from './support/until.ts';
 
 // The operator has said that what happens to equipment is always kept.
 const stage = new Stage({ FANFARE_TOPICS: '[{"pattern":"channel:equipment","durable":"always"}]' });

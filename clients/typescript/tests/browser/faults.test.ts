@@ -1,8 +1,8 @@
 import type { Page } from 'playwright-core';
 import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { until } from '../support/until.ts';
 import { shows, sleep } from './support/chromium.ts';
 import { live, Stage } from './support/stage.ts';
-import { until } from './support/until.ts';
 
 // A token is worth nothing from the second in which it expires.
 const stage = new Stage({ FANFARE_TOKEN_EXPIRY_GRACE_S: '0', FANFARE_JWT_LEEWAY_S: '0' });

@@ -1,8 +1,8 @@
 import { beforeAll, beforeEach, expect, test } from 'vitest';
+import { until } from '../support/until.ts';
 import type { Shifts } from './pages/shifts.tsx';
 import { shows } from './support/chromium.ts';
 import { Stage } from './support/stage.ts';
-import { until } from './support/until.ts';
 
 const stage = new Stage();
 let shifts: Shifts['events']['shift.started'][];

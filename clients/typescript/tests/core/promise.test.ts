@@ -8,7 +8,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { live, type Step, schedule } from './promise/world.ts';
 
-const { SEED, SEEDS = 40, FIRST = 1 } = process.env;
+const { SEED, SEEDS = 60, FIRST = 1 } = process.env;
 const first = Number(SEED ?? FIRST);
 const seeds = Array.from({ length: SEED ? 1 : Number(SEEDS) }, (_, index) => first + index);
 

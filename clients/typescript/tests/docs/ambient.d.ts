@@ -26,8 +26,6 @@ declare module 'react-native' {
   };
 }
 
-declare module 'react-native-get-random-values' {}
-
 declare module 'react-native-url-polyfill/auto' {}
 
 declare module 'sonner' {

@@ -2,8 +2,8 @@
 
 import { Redis } from 'ioredis';
 import { afterAll } from 'vitest';
+import { until } from '../../support/until.ts';
 import type { RedisServer } from './redis.ts';
-import { until } from './until.ts';
 
 const started: Backend[] = [];
 

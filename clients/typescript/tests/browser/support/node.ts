@@ -2,8 +2,8 @@
 
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { until } from '../../support/until.ts';
 import { freePort, Running } from './process.ts';
-import { until } from './until.ts';
 
 /** The secret that nodes of the tests know. */
 export const SECRET = 'a-secret-of-the-tests-that-is-long-enough';

@@ -2,8 +2,8 @@
 
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
+import { until } from '../../support/until.ts';
 import { freePort, Running } from './process.ts';
-import { until } from './until.ts';
 
 const run = promisify(execFile);
 

@@ -2,6 +2,7 @@
 
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect } from 'vitest';
+import { until } from '../../support/until.ts';
 import { App, type Visit } from './app.ts';
 import { Backend } from './backend.ts';
 import { launch } from './chromium.ts';
@@ -9,7 +10,6 @@ import { complaints, type Entry } from './ledger.ts';
 import { Network } from './network.ts';
 import { FanfareNode } from './node.ts';
 import { RedisServer } from './redis.ts';
-import { until } from './until.ts';
 
 const TENANT = 'acme';
 

@@ -322,12 +322,16 @@ class World {
 
   /** Nothing is under way by now. */
   async look(): Promise<void> {
-    const asked = () => this.#gateway.received.filter(({ op }) => op === 'subscribe').length;
+    const sent = () => this.#client.health.get().sent;
     await pass(Math.max(0, this.#quietAt - Date.now()));
-    // Until nobody asks for the rest of what was missed any more.
-    for (let before = -1, rounds = 0; before < asked() || (this.#unanswered().length > 0 && rounds < 3); rounds++) {
-      before = asked();
-      await pass(6 * this.#gateway.latencyMs + 100);
+    // Until the client has nothing to say any more, such as to ask for the rest of what was missed.
+    for (let before = -1, rounds = 0; before < sent(); rounds++) {
+      if (rounds === 60) {
+        this.model.violated('the client talks without end');
+        return;
+      }
+      before = sent();
+      await pass(2 * this.#gateway.latencyMs + 100);
     }
     this.#check('by now');
   }
@@ -357,11 +361,8 @@ class World {
     return state.status === 'connected' ? ['tenant', `user:${state.user}`, ...subscribed] : [];
   }
 
-  /** What somebody waits for, in vain if it takes longer than a moment. On a slow network a next try may always be under way. */
+  /** What somebody waits for. */
   #unanswered(): string[] {
-    if (this.#gateway.latencyMs > 0) {
-      return [];
-    }
     const topics = new Set([...this.#components.values()].map(({ listener }) => listener.topic));
     return [...topics].filter((topic) => this.#channel(topic).state.get().status === 'subscribing');
   }
