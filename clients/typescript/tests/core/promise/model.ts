@@ -14,6 +14,8 @@
  * 6. Gaps are no substitute: `reconnect` comes with `lost:'ephemeral'` never where all events are durable; and over a WebSocket,
  *    where the node is told all positions, only after a loss, and never with `lost:'all'`.
  * 7. `resumed` says that no gap was told since the connection was lost.
+ * 8. When all is well a client becomes live by itself, unless it was told not to, and what is subscribed is answered. Calls are
+ *    answered or rejected, and made once at most. When nobody needs anything any more nothing is left.
  */
 
 import type { Gap, Message } from '@fanfare/client';
@@ -188,7 +190,7 @@ export class Model {
   }
 
   /** On these topics nothing is under way: what was published until `before` was told, or a gap was. */
-  check(when: string, topics: readonly string[], before = this.#now): void {
+  check(when: string, topics: readonly string[], before: number): void {
     for (const listener of [...this.#listeners].filter(({ topic }) => topics.includes(topic))) {
       const since = this.#standing.get(listener.topic);
       const from = since === undefined ? Number.POSITIVE_INFINITY : Math.max(since, listener.from);

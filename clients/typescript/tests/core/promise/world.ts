@@ -25,6 +25,7 @@ const later = setImmediate;
 /** What happens: how often, compared with the others, and what it is. */
 const DEEDS = {
   publish: [24, (world: World, draw: Random) => world.publish(draw)],
+  traffic: [8, (world: World, draw: Random) => world.traffic(draw)],
   mount: [12, (world: World, draw: Random) => world.mount(draw)],
   unmount: [8, (world: World, draw: Random) => world.unmount(draw)],
   wait: [10, (world: World, draw: Random) => world.wait(draw)],
@@ -37,7 +38,7 @@ const DEEDS = {
   start: [3, (world: World) => world.start()],
   block: [1, (world: World, draw: Random) => world.block(draw)],
   unblock: [1, (world: World) => world.unblock()],
-  slow: [2, (world: World, draw: Random) => world.slow(draw)],
+  slow: [5, (world: World, draw: Random) => world.slow(draw)],
   trim: [2, (world: World, draw: Random) => world.trim(draw)],
   forget: [1, (world: World, draw: Random) => world.forget(draw)],
   gap: [1, (world: World, draw: Random) => world.gap(draw)],
@@ -271,6 +272,14 @@ class World {
     }
   }
 
+  /** Events that come while other things happen. */
+  traffic(draw: Random): void {
+    const withinMs = draw.pick([500, 5_000, 5_000, 20_000]);
+    for (let count = 3 + draw.below(10); count > 0; count--) {
+      setTimeout(() => this.publish(draw), draw.below(withinMs));
+    }
+  }
+
   mount(draw: Random): void {
     const channel = this.#client.channel(this.#anyChannel(draw));
     this.#busy = channel.name;
@@ -325,24 +334,27 @@ class World {
     const sent = () => this.#client.health.get().sent;
     await pass(Math.max(0, this.#quietAt - Date.now()));
     // Until the client has nothing to say any more, such as to ask for the rest of what was missed.
+    let happened = 0;
     for (let before = -1, rounds = 0; before < sent(); rounds++) {
       if (rounds === 60) {
         this.model.violated('the client talks without end');
         return;
       }
       before = sent();
+      happened = this.model.now;
       await pass(2 * this.#gateway.latencyMs + 100);
     }
-    this.#check('by now');
+    this.#check('by now', happened);
   }
 
-  #check(when: string): boolean {
+  /** Of what was published until `before`, by the model's clock, nothing is under way. */
+  #check(when: string, before: number): boolean {
     const state = this.#client.state.get();
     const connection = this.#gateway.connections.find(({ id }) => 'connection' in state && id === state.connection);
     const isLive = connection !== undefined && !this.#isFrozen && !this.#dead.has(connection.id);
     if (isLive) {
       const topics = this.#live();
-      this.model.check(when, topics);
+      this.model.check(when, topics, before);
       for (const topic of topics.filter((topic) => !connection.topics.includes(topic))) {
         this.model.violated(`${when}: ${topic} is subscribed, but not on this connection`);
       }
@@ -421,7 +433,7 @@ class World {
   }
 
   slow(draw: Random): void {
-    this.#setLatency(draw.pick([0, 0, 5, 40, 700, 2_000]));
+    this.#setLatency(draw.pick([0, 5, 40, 700, 700, 2_000]));
   }
 
   #setLatency(ms: number): void {
@@ -542,6 +554,8 @@ class World {
 
   /** Everything is well again, perhaps but for WebSockets; the client comes back by itself, unless it was told not to. */
   async heal(random: Random): Promise<void> {
+    // The last of the traffic.
+    await pass(20_000);
     this.#say('all is well again');
     this.thaw();
     this.start();
@@ -560,7 +574,7 @@ class World {
     }
     await pass(this.#pending > 0 ? 11_000 : 0);
     await this.look();
-    if (!this.#isWell() || !this.#check('at the end')) {
+    if (!this.#isWell() || !this.#check('at the end', this.model.now)) {
       this.model.violated(`not live again after ${HEALED_MS} ms`);
     }
     if (this.#pending > 0) {

@@ -9,8 +9,10 @@ import { Traffic } from './Traffic.tsx';
 export function Connection({ app }: { app: string }) {
   useReconnectToast({
     onLost: () => toast('Connection lost', 'The page goes on with what it has, and reconnects by itself.', 'warn'),
-    onRestored: ({ downMs }) =>
-      toast('Live again', `After ${(downMs / 1000).toFixed(1)} s. What was missed is here.`, 'good'),
+    onRestored: ({ resumed, downMs }) => {
+      const missed = resumed ? 'What was missed is here.' : 'What may have been missed is fetched again.';
+      toast('Live again', `After ${(downMs / 1000).toFixed(1)} s. ${missed}`, 'good');
+    },
   });
   return (
     <aside className="aside" aria-label="Connection">
