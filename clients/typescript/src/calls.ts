@@ -70,7 +70,7 @@ export function createCalls(max: number, nextId: () => number, sizeOf: (frame: o
         return fail('offline', NO_CONNECTION);
       }
       if (waiting.size >= max) {
-        return fail('rate_limited', `${max} wait already (maxPendingRequests)`);
+        return fail('rate_limited', `maxPendingRequests (${max})`);
       }
       signal?.addEventListener('abort', abort);
       const dispatch = () => {
@@ -83,7 +83,7 @@ export function createCalls(max: number, nextId: () => number, sizeOf: (frame: o
         try {
           if (sizeOf(frame) > bytesMax) {
             // The node would end the connection.
-            return fail('too_large', `the node takes ${bytesMax} bytes`);
+            return fail('too_large', `over ${bytesMax} bytes`);
           }
           send(frame);
         } catch (thrown) {

@@ -253,8 +253,9 @@ export function createConnection(
     clearTimeout(renewing);
     const mine = turn;
     try {
-      const fresh = await tokens.get('renew');
-      if (mine !== turn || !welcome) {
+      // Not before there is a node to hand it to: the next connection may be somebody else's.
+      const fresh = welcome && (await tokens.get('renew'));
+      if (mine !== turn || fresh === undefined) {
         throw new FanfareError('offline', NOT_RENEWED);
       }
       if (fresh === null) {

@@ -34,7 +34,7 @@ export function createEvents(
     const schema = (schemas as Record<string, Schema | undefined> | undefined)?.[type];
     const [valid, problem] = schema ? check(schema, data) : [data];
     if (problem !== undefined) {
-      tell.invalid(new FanfareError('invalid_data', `${topic}: an event ${type} is not valid: ${problem}`, { topic }));
+      tell.invalid(new FanfareError('invalid_data', `${topic}: event ${type}: ${problem}`, { topic }));
       return undefined;
     }
     return {

@@ -5,7 +5,7 @@
  * new token.
  */
 
-import type { Call, ClientFrame, ServerFrame, Standing } from './frames.ts';
+import type { Call, ClientFrame, ErrorFrame, ServerFrame, Standing } from './frames.ts';
 import type { WebSocketConstructor } from './options.ts';
 import type { Hearing, Link, Opening, Transport } from './transport.ts';
 
@@ -46,7 +46,7 @@ class SseLink implements Link {
   #earlier = new Set<string>();
   /** Those that this stream has told how they stand. */
   readonly #answered = new Map<string, Standing>();
-  readonly #refused = new Map<string, ServerFrame>();
+  readonly #refused = new Map<string, ErrorFrame>();
   #token: string;
   #stream = new AbortController();
   #collecting: ReturnType<typeof setTimeout> | undefined;
@@ -74,13 +74,13 @@ class SseLink implements Link {
         return this.#anew();
       case 'subscribe':
         for (const { topic, since } of frame.topics) {
-          const refusal = this.#refused.get(topic);
-          if (refusal) {
-            this.hears.frame(refusal);
-            continue;
-          }
           const standing = this.#answered.get(topic);
-          if (!standing) {
+          const refusal = this.#refused.get(topic);
+          if (refusal?.code === 'forbidden') {
+            this.hears.frame(refusal);
+          } else if (refusal) {
+            this.#anew();
+          } else if (!standing) {
             this.#add(topic);
           } else if (!standing.more) {
             // Asked again, to look who is there. Of what there is more, the rest follows by itself.
@@ -245,11 +245,7 @@ class SseLink implements Link {
       }
     }
     if (frame.op === 'error' && frame.topic !== undefined) {
-      if (frame.code === 'forbidden') {
-        this.#refused.set(frame.topic, frame);
-      } else {
-        this.#topics.delete(frame.topic);
-      }
+      this.#refused.set(frame.topic, frame);
     }
     for (const standing of frame.op === 'welcome' ? frame.topics : frame.op === 'subscribed' ? [frame] : []) {
       this.#answered.set(standing.topic, standing);

@@ -57,7 +57,7 @@ describe('schemas', () => {
       {
         code: 'invalid_data',
         topic: 'channel:orders',
-        message: 'channel:orders: an event dated is not valid: at must be a date; and nothing else',
+        message: 'channel:orders: event dated: at must be a date; and nothing else',
       },
     ]);
     gateway.drop();

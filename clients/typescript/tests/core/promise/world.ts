@@ -46,12 +46,12 @@ const DEEDS = {
   allow: [3, (world: World) => world.allow()],
   refuseToken: [1, (world: World) => world.refuseToken()],
   expireTokens: [1, (world: World) => world.expireTokens()],
-  token: [2, (world: World, draw: Random) => world.token(draw)],
-  refreshToken: [2, (world: World) => world.refreshToken()],
+  token: [4, (world: World, draw: Random) => world.token(draw)],
+  refreshToken: [4, (world: World) => world.refreshToken()],
   wake: [3, (world: World) => world.wake()],
   reconnect: [2, (world: World) => world.reconnect()],
-  logout: [1, (world: World) => world.logout()],
-  login: [3, (world: World, draw: Random) => world.login(draw)],
+  logout: [1, (world: World, draw: Random) => world.logout(draw)],
+  login: [3, (world: World) => world.login()],
   request: [4, (world: World, draw: Random) => world.request(draw)],
   ownPublish: [5, (world: World, draw: Random) => world.ownPublish(draw)],
 } satisfies Record<string, [weight: number, happens: (world: World, draw: Random) => unknown]>;
@@ -503,18 +503,17 @@ class World {
     this.#client.reconnect();
   }
 
-  logout(): void {
-    this.#say('disconnect()');
+  /** Somebody else may be the next. */
+  logout(draw: Random): void {
+    this.#user = draw.pick(['42', '42', '7']);
+    this.#say(`disconnect(); the next user is ${this.#user}`);
     this.#isKept = false;
     this.#client.disconnect();
     this.model.endsAll();
   }
 
-  login(draw: Random): void {
-    if (this.#client.state.get().status === 'closed') {
-      this.#user = draw.pick(['42', '42', '7']);
-    }
-    this.#say(`connect() as ${this.#user}`);
+  login(): void {
+    this.#say('connect()');
     this.#isKept = true;
     this.#client.connect();
   }
@@ -625,7 +624,7 @@ class World {
     }
     this.#release();
     if (this.#isKept) {
-      this.logout();
+      this.#client.disconnect();
     }
     // As long as a backend may take.
     await pass(11_000);
