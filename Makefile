@@ -44,7 +44,8 @@ deny: ## Licences, advisories, sources and duplicates of dependencies
 
 .PHONY: unit
 unit: ## Unit, property and integration tests, against a real redis-server
-	$(CARGO) test --workspace --locked
+	@# Most of them wait for something most of the time.
+	$(CARGO) test --workspace --locked -- --test-threads=4
 
 .PHONY: clients
 clients: ## The libraries in other languages and their examples, against a real node, a real Redis and a real browser

@@ -1,6 +1,6 @@
 //! Runs the load generator and the servers it needs, as a user would.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -63,15 +63,24 @@ pub fn node_program() -> PathBuf {
 impl Server {
     /// A redis-server on a free port.
     pub fn redis() -> Server {
-        let address = free_address();
-        let port = address.port().to_string();
-        let child = Command::new("redis-server")
-            .args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server is not installed");
-        wait_until("redis-server listens", || TcpStream::connect(address).is_ok());
-        Server { child, address }
+        loop {
+            let address = free_address();
+            let port = address.port().to_string();
+            let mut child = Command::new("redis-server")
+                .args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+                .stdout(Stdio::null())
+                .spawn()
+                .expect("redis-server is not installed");
+            let mut has_ended = false;
+            wait_until("redis-server answers", || {
+                has_ended = child.try_wait().unwrap().is_some();
+                has_ended || process_id(address) == Some(child.id())
+            });
+            // Between its choice and its use, the port may go to somebody else.
+            if !has_ended {
+                return Server { child, address };
+            }
+        }
     }
 
     /// A floor server on that Redis.
@@ -95,6 +104,16 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Which process the Redis at this address is.
+fn process_id(address: SocketAddr) -> Option<u32> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
+    stream.write_all(b"INFO server\r\nQUIT\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    answer.lines().find_map(|line| line.strip_prefix("process_id:")?.parse().ok())
 }
 
 /// An address that was free a moment ago.
