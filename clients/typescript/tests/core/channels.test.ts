@@ -1,19 +1,13 @@
 /** Channels: subscribed while somebody listens, refused and tried again, published to, read back. */
 
 import { createFakeGateway } from '@fanfare/client/testing';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { clientOf } from '../support/client.ts';
+import { stopTime } from '../support/clock.ts';
 import { settle } from '../support/settle.ts';
 import { errorsOf, valuesOf } from '../support/watch.ts';
 
-beforeEach(() => {
-  vi.useFakeTimers({ now: 1_767_225_600_000 });
-});
-
-afterEach(() => {
-  vi.useRealTimers();
-  vi.restoreAllMocks();
-});
+stopTime();
 
 describe('a channel', () => {
   test('is the same object for the same name', () => {

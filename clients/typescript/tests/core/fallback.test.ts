@@ -2,20 +2,13 @@
 
 import { createClient } from '@fanfare/client';
 import { createFakeGateway, type FakeGateway } from '@fanfare/client/testing';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { clientOf } from '../support/client.ts';
+import { stopTime } from '../support/clock.ts';
 import { settle } from '../support/settle.ts';
 import { errorsOf, gapsOf, statusesOf } from '../support/watch.ts';
 
-beforeEach(() => {
-  vi.useFakeTimers({ now: 1_767_225_600_000 });
-});
-
-afterEach(() => {
-  vi.useRealTimers();
-  vi.unstubAllGlobals();
-  vi.restoreAllMocks();
-});
+stopTime();
 
 /** Lets time go by step by step: answers over HTTP are read in more turns than one. */
 async function over(ms: number): Promise<void> {

@@ -2,19 +2,13 @@
 
 import type { Client } from '@fanfare/client';
 import { createFakeGateway, type FakeGateway } from '@fanfare/client/testing';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { clientOf } from '../support/client.ts';
+import { stopTime } from '../support/clock.ts';
 import { settle } from '../support/settle.ts';
 import { sleeper } from '../support/wake.ts';
 
-beforeEach(() => {
-  vi.useFakeTimers({ now: 1_767_225_600_000 });
-});
-
-afterEach(() => {
-  vi.useRealTimers();
-  vi.unstubAllGlobals();
-});
+stopTime();
 
 /** A client in full use. */
 function busy(gateway: FakeGateway) {

@@ -2,18 +2,13 @@
 
 import { msgpack } from '@fanfare/client/msgpack';
 import { createFakeGateway } from '@fanfare/client/testing';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { clientOf } from '../support/client.ts';
+import { stopTime } from '../support/clock.ts';
 import { settle } from '../support/settle.ts';
 import { errorsOf } from '../support/watch.ts';
 
-beforeEach(() => {
-  vi.useFakeTimers({ now: 1_767_225_600_000 });
-});
-
-afterEach(() => {
-  vi.useRealTimers();
-});
+stopTime();
 
 test('frames go in MessagePack, and come so, bytes in them as bytes', async () => {
   const gateway = createFakeGateway({ codec: msgpack() });

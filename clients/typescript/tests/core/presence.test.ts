@@ -2,17 +2,12 @@
 
 import type { Presence } from '@fanfare/client';
 import { createFakeGateway, type FakeGateway } from '@fanfare/client/testing';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { clientOf } from '../support/client.ts';
+import { stopTime } from '../support/clock.ts';
 import { settle } from '../support/settle.ts';
 
-beforeEach(() => {
-  vi.useFakeTimers({ now: 1_767_225_600_000 });
-});
-
-afterEach(() => {
-  vi.useRealTimers();
-});
+stopTime();
 
 const TEAM = 'channel:team';
 

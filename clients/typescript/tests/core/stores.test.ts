@@ -1,19 +1,13 @@
 /** Stores, as Svelte and React ask for them, and the figures about the connection. */
 
 import { createFakeGateway } from '@fanfare/client/testing';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { clientOf } from '../support/client.ts';
+import { stopTime } from '../support/clock.ts';
 import { settle } from '../support/settle.ts';
 import { valuesOf } from '../support/watch.ts';
 
-beforeEach(() => {
-  vi.useFakeTimers({ now: 1_767_225_600_000 });
-});
-
-afterEach(() => {
-  vi.useRealTimers();
-  vi.restoreAllMocks();
-});
+stopTime();
 
 describe('a store', () => {
   test('calls back at once, and after each change until it is left', async () => {

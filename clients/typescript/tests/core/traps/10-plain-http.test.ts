@@ -1,19 +1,12 @@
 /** What other SDKs get wrong. Those traps of pages and of queries have their tests where pages and queries are. */
 
 import { createFakeGateway } from '@fanfare/client/testing';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { clientOf } from '../../support/client.ts';
+import { stopTime } from '../../support/clock.ts';
 import { settle } from '../../support/settle.ts';
 
-beforeEach(() => {
-  vi.useFakeTimers({ now: 1_767_225_600_000 });
-});
-
-afterEach(() => {
-  vi.useRealTimers();
-  vi.unstubAllGlobals();
-  vi.restoreAllMocks();
-});
+stopTime();
 
 describe('10. a page on plain http:// lacks what only secure pages have', () => {
   test('it connects, subscribes, publishes and asks without it', async () => {

@@ -1,21 +1,14 @@
 /** What other SDKs get wrong. Those traps of pages and of queries have their tests where pages and queries are. */
 
 import { createFakeGateway } from '@fanfare/client/testing';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { clientOf } from '../../support/client.ts';
+import { stopTime } from '../../support/clock.ts';
 import { settle } from '../../support/settle.ts';
 import { sleeper } from '../../support/wake.ts';
 import { statusesOf } from '../../support/watch.ts';
 
-beforeEach(() => {
-  vi.useFakeTimers({ now: 1_767_225_600_000 });
-});
-
-afterEach(() => {
-  vi.useRealTimers();
-  vi.unstubAllGlobals();
-  vi.restoreAllMocks();
-});
+stopTime();
 
 describe('5. a connection is taken for dead, or alive, by timers that browsers slow down', () => {
   test('silence is asked about, and only an unanswered question is death', async () => {
