@@ -1,5 +1,20 @@
 /** One connection, as the gateway sees it: what its frames do. */
 
+import {
+  AUTH_WITHIN_MS,
+  CODES,
+  EXPIRY_GRACE_MS,
+  FEATURES,
+  FINAL,
+  LIMITS,
+  PRESENT,
+  PRESENT_MAX,
+  REASONS,
+  REQUEST_MS,
+  REQUEST_MS_MAX,
+  TIMER_MS_MAX,
+  UNANSWERED_PINGS_MAX,
+} from './defaults.ts';
 import { countIn, envelopeIn, type Frame, isFrame, isMap, Refusal, textIn, topicIn } from './frame.ts';
 import { type Grant, matches, maySubscribe } from './grants.ts';
 import { isPosition, type Room } from './history.ts';
@@ -24,57 +39,6 @@ export interface Farewell {
   /** Default 0. */
   after_ms?: number;
 }
-
-const FINAL = [1000, 1002, 1003, 1007, 1009, 4400, 4401, 4403];
-const REASONS: Readonly<Record<number, string>> = {
-  1000: 'normal',
-  1002: 'protocol_error',
-  1003: 'wrong_frame_kind',
-  1007: 'invalid_utf8',
-  1009: 'too_large',
-  1011: 'internal',
-  1012: 'draining',
-  1013: 'overloaded',
-  4400: 'bad_frame',
-  4401: 'unauthenticated',
-  4403: 'forbidden',
-  4408: 'heartbeat_missed',
-  4409: 'token_expired',
-  4413: 'slow',
-  4429: 'rate_limited',
-};
-/** What a backend may answer; any other becomes `internal`. */
-const CODES = [
-  'bad_frame',
-  'unauthenticated',
-  'forbidden',
-  'invalid_topic',
-  'too_many_subscriptions',
-  'rate_limited',
-  'too_large',
-  'timeout',
-  'no_backend',
-  'unavailable',
-  'internal',
-];
-const FEATURES = ['durable', 'history', 'presence', 'publish', 'requests'];
-const LIMITS = {
-  message_bytes: 65_536,
-  subscriptions: 10_000,
-  frames_per_minute: 600,
-  publishes_per_minute: 600,
-  outbox_bytes: 1_048_576,
-};
-
-const AUTH_WITHIN_MS = 5_000;
-const EXPIRY_GRACE_MS = 10_000;
-const REQUEST_MS = 10_000;
-const REQUEST_MS_MAX = 60_000;
-const PRESENT = 100;
-const PRESENT_MAX = 1_000;
-const UNANSWERED_PINGS_MAX = 2;
-/** Timers take no more. */
-const TIMER_MS_MAX = 2 ** 31 - 1;
 
 type Timer = ReturnType<typeof setTimeout>;
 

@@ -6,7 +6,7 @@
  */
 
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { live, type Step, schedule } from './promise/world.ts';
+import { live, type Step, schedule } from './promise/schedule.ts';
 
 const { SEED, SEEDS = 60, FIRST = 1 } = process.env;
 const first = Number(SEED ?? FIRST);

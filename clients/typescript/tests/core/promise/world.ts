@@ -5,113 +5,16 @@ import { createFakeGateway, type FakeGateway } from '@fanfare/client/testing';
 import { vi } from 'vitest';
 import { sleeper } from '../../support/wake.ts';
 import { type Listener, Model } from './model.ts';
-import { Random } from './random.ts';
+import type { Random } from './random.ts';
+import { arrive, NOW, pass } from './time.ts';
 
-/** One thing that happens. What exactly is drawn from its own seed, so that it stays the same when others are left out. */
-export interface Step {
-  readonly deed: keyof typeof DEEDS;
-  readonly seed: number;
-}
-
-const NOW = 1_767_225_600_000;
 /** `audit` is durable by the operator's rule, `ledger` as the app says, and in the others there is both. */
 const CHANNELS = ['orders', 'board', 'audit', 'ledger'] as const;
 const DURABLE = ['channel:audit', 'channel:ledger'];
 /** The longest that a client may take to be live again when nothing keeps it: a backoff, or what it was told, and a try. */
 const HEALED_MS = 180_000;
 
-const later = setImmediate;
-
-/** What happens: how often, compared with the others, and what it is. */
-const DEEDS = {
-  publish: [24, (world: World, draw: Random) => world.publish(draw)],
-  traffic: [8, (world: World, draw: Random) => world.traffic(draw)],
-  mount: [12, (world: World, draw: Random) => world.mount(draw)],
-  unmount: [8, (world: World, draw: Random) => world.unmount(draw)],
-  wait: [10, (world: World, draw: Random) => world.wait(draw)],
-  look: [10, (world: World) => world.look()],
-  drop: [5, (world: World, draw: Random) => world.drop(draw)],
-  farewell: [2, (world: World, draw: Random) => world.farewell(draw)],
-  freeze: [2, (world: World) => world.freeze()],
-  thaw: [4, (world: World) => world.thaw()],
-  stop: [1, (world: World) => world.stop()],
-  start: [3, (world: World) => world.start()],
-  block: [1, (world: World, draw: Random) => world.block(draw)],
-  unblock: [1, (world: World) => world.unblock()],
-  slow: [5, (world: World, draw: Random) => world.slow(draw)],
-  trim: [2, (world: World, draw: Random) => world.trim(draw)],
-  forget: [1, (world: World, draw: Random) => world.forget(draw)],
-  gap: [1, (world: World, draw: Random) => world.gap(draw)],
-  refuse: [2, (world: World, draw: Random) => world.refuse(draw)],
-  allow: [3, (world: World) => world.allow()],
-  refuseToken: [1, (world: World) => world.refuseToken()],
-  expireTokens: [1, (world: World) => world.expireTokens()],
-  token: [4, (world: World, draw: Random) => world.token(draw)],
-  refreshToken: [4, (world: World) => world.refreshToken()],
-  wake: [3, (world: World) => world.wake()],
-  reconnect: [2, (world: World) => world.reconnect()],
-  logout: [1, (world: World, draw: Random) => world.logout(draw)],
-  login: [3, (world: World) => world.login()],
-  request: [4, (world: World, draw: Random) => world.request(draw)],
-  ownPublish: [5, (world: World, draw: Random) => world.ownPublish(draw)],
-} satisfies Record<string, [weight: number, happens: (world: World, draw: Random) => unknown]>;
-
-/** What shall happen. Each world has its own weather: some things are common there, and others are unknown. */
-export function schedule(seed: number, length = 200): Step[] {
-  const random = new Random(seed);
-  const often = (weight: number) => (random.chance(0.3) ? 0 : weight * (1 + random.below(4)));
-  const lots = Object.entries(DEEDS).flatMap(([deed, [weight]]) => new Array(often(weight)).fill(deed));
-  return Array.from({ length }, () => ({ deed: random.pick(lots), seed: random.below(2 ** 31) }));
-}
-
-/** Lets it happen, heals everything, and lets everybody go. Needs fake timers. */
-export async function live(seed: number, steps: readonly Step[]): Promise<Pick<World, 'transcript' | 'model'>> {
-  // Loaded beforehand: what is loaded for the first time takes real time.
-  await Promise.all([import('../../../src/sse.ts'), import('../../../src/presence.ts')]);
-  vi.setSystemTime(NOW);
-  const random = new Random(seed);
-  vi.spyOn(Math, 'random').mockImplementation(random.next);
-  vi.spyOn(console, 'error').mockImplementation(() => {});
-  const world = new World(random);
-  try {
-    for (const { deed, seed: own } of steps) {
-      const draw = new Random(own);
-      await world.step(() => DEEDS[deed][1](world, draw));
-      if (draw.chance(0.8)) {
-        await arrive();
-      }
-    }
-    await arrive();
-    await world.heal(random);
-    await world.end();
-  } finally {
-    vi.clearAllTimers();
-    vi.restoreAllMocks();
-  }
-  return world;
-}
-
-/** All that is under way in microtasks. */
-async function arrive(): Promise<void> {
-  for (let n = 0; n < 3; n++) {
-    await new Promise((resolve) => later(resolve));
-  }
-}
-
-/** Time goes by: as `vi.advanceTimersByTimeAsync`, which takes a real millisecond for each timer. */
-async function pass(ms: number): Promise<void> {
-  let isOver = false;
-  setTimeout(() => {
-    isOver = true;
-  }, ms);
-  await arrive();
-  while (!isOver) {
-    vi.advanceTimersToNextTimer();
-    await arrive();
-  }
-}
-
-class World {
+export class World {
   readonly transcript: string[] = [];
   readonly model: Model;
   readonly #gateway: FakeGateway;
