@@ -187,6 +187,16 @@ impl Backplane {
         }
     }
 
+    /// The version of the function library that was last seen on Redis, the lowest one of a cluster's primaries, 0 when it
+    /// was missing; looked at every `RedisConfig::ping_interval`. None before the first look, where functions are called as
+    /// a script, and in memory. [`FunctionLibrary::VERSION`](crate::FunctionLibrary::VERSION) is the one of this build.
+    pub fn functions_version(&self) -> Option<u64> {
+        match &self.kind {
+            Kind::Memory(_) => None,
+            Kind::Redis(node) => node.functions_version(),
+        }
+    }
+
     /// Whether the backplane works now.
     pub fn state(&self) -> watch::Receiver<State> {
         match &self.kind {

@@ -205,6 +205,13 @@ impl Node {
         }
     }
 
+    pub(crate) fn functions_version(&self) -> Option<u64> {
+        match &self.kind {
+            Kind::Server(server) => server.publisher.functions().seen_version(),
+            Kind::Cluster(cluster) => cluster.seen_version(),
+        }
+    }
+
     pub(crate) fn state(&self) -> watch::Receiver<State> {
         match &self.kind {
             Kind::Server(server) => server.state.clone(),

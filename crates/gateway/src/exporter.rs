@@ -2,25 +2,30 @@
 //! asks; between scrapes they cost nothing. The names are written here as they appear.
 
 mod requests;
+mod upkeep;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use fanfare_protocol::Tenant;
+use fanfare_protocol::{CloseCode, Tenant};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Meter, MeterProvider as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::{Instrument, SdkMeterProvider, Stream};
 use parking_lot::Mutex;
 use prometheus::{Encoder as _, Registry, TextEncoder};
+use rustls::sign::CertifiedKey;
 
 use crate::clock::unix_ms;
+use crate::config::MetricsConfig;
+use crate::connection::End;
 use crate::lifecycle::Phase;
 use crate::metrics::{Metrics, OTHER};
 use crate::node::Node;
 use crate::process;
+use crate::watched_file::WatchedFile;
 
 /// The media type of [`Exporter::text`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -50,8 +55,12 @@ struct Instruments {
 type Tell<'a> = dyn FnMut(&[KeyValue], u64) + 'a;
 
 impl Exporter {
-    /// Instruments over the counters of `node`. `tenants_max`, `types_max`: how many labels of each kind are kept apart.
-    pub fn new(node: &Arc<Node>, tenants_max: usize, types_max: usize) -> anyhow::Result<Self> {
+    /// Instruments over the counters of `node`, and over the certificate that its clients are shown, where it has one.
+    pub fn new(
+        node: &Arc<Node>,
+        config: MetricsConfig,
+        certificate: Option<Arc<WatchedFile<CertifiedKey>>>,
+    ) -> anyhow::Result<Self> {
         let registry = Registry::new();
         let reader = opentelemetry_prometheus::exporter()
             .with_registry(registry.clone())
@@ -62,14 +71,14 @@ impl Exporter {
             .build()
             .context("metrics")?;
         // The SDK's own cap would cut off what ours lets through. Ours is the one that says what was left out.
-        let labels_max = tenants_max.max(types_max) + OWN_LABELS_MAX;
+        let labels_max = config.tenants_max.max(config.types_max) + OWN_LABELS_MAX;
         let provider = SdkMeterProvider::builder()
             .with_reader(reader)
             .with_resource(Resource::builder_empty().build())
             .with_view(move |_: &Instrument| Stream::builder().with_cardinality_limit(labels_max).build().ok())
             .build();
         let instruments = Instruments { meter: provider.meter("fanfare"), node: Arc::clone(node) };
-        instruments.connections(tenants_max);
+        instruments.connections(config.tenants_max);
         instruments.traffic();
         instruments.limits();
         instruments.events();
@@ -77,6 +86,8 @@ impl Exporter {
         instruments.requests();
         instruments.presence();
         instruments.state();
+        instruments.functions();
+        instruments.keys(certificate);
         instruments.process();
         Ok(Self { registry, _provider: provider })
     }
@@ -100,6 +111,9 @@ impl Instruments {
             node.admission.by_tenant(|_, count| known += count);
             node.admission.connections().saturating_sub(known) as u64
         });
+        self.gauge("fanfare_connections_max", "Connections that the node has room for", |node| {
+            node.config.admission.node as u64
+        });
         self.counter(
             "fanfare_connections_opened_total",
             "Upgrades and requests for event streams that became connections",
@@ -109,8 +123,10 @@ impl Instruments {
             node.metrics.streams.get()
         });
         self.counters("fanfare_connections_closed_total", "Connections that ended, by close code", |node, tell| {
-            for (code, count) in node.metrics.connections_ended.read() {
-                tell(&[KeyValue::new("code", code.to_string())], count);
+            let ended = node.metrics.connections_ended.read();
+            // All from 0 on: whoever watches a series that begins with its first count doesn't see that one.
+            for code in CloseCode::ALL.map(CloseCode::as_u16).into_iter().chain([End::Gone.code()]) {
+                tell(&[KeyValue::new("code", code.to_string())], ended.get(&code).copied().unwrap_or(0));
             }
         });
         self.counter(
@@ -167,6 +183,10 @@ impl Instruments {
         self.counters("fanfare_events_received_total", "Valid events from the backplane, by type", |node, tell| {
             let types = &node.metrics.events_in;
             types.read(|event_type, count| tell(&[KeyValue::new("type", event_type.to_owned())], count));
+        });
+        self.counters("fanfare_tenant_events_total", "Valid events from the backplane, by tenant", |node, tell| {
+            let tenants = &node.metrics.tenant_events_in;
+            tenants.read(|tenant, count| tell(&[KeyValue::new("tenant", tenant.to_owned())], count));
         });
         self.counter("fanfare_event_bytes_received_total", "Bytes of valid events from the backplane", |metrics| {
             metrics.event_bytes_in.get()

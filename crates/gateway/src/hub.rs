@@ -302,7 +302,8 @@ impl Hub {
                 None
             }
             Ok(event) => {
-                self.around.metrics.event_in(&event.event_type, payload_bytes);
+                let tenant = self.topics.key(id).tenant();
+                self.around.metrics.event_in(tenant, &event.event_type, payload_bytes);
                 Some(event)
             }
             Err(error) => {

@@ -74,6 +74,8 @@ pub struct Metrics {
     pub presence_refresh_ms: Count,
     /// Valid events from the backplane, by type.
     pub events_in: Capped,
+    /// The same events, by tenant.
+    pub tenant_events_in: Capped,
     /// Bytes of valid events from the backplane.
     pub event_bytes_in: Count,
     /// Events that reach nobody because they are not valid, by reason and tenant.
@@ -130,6 +132,7 @@ impl Metrics {
             presence_told: Count::default(),
             presence_refresh_ms: Count::default(),
             events_in: Capped::new(types_max),
+            tenant_events_in: Capped::new(tenants_max),
             event_bytes_in: Count::default(),
             events_invalid: CappedPairs::new(tenants_max),
             published_http: Count::default(),
@@ -265,7 +268,9 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn event_in(&self, event_type: &str, bytes: usize) {
+    /// Once for each event, whoever gets it.
+    pub(crate) fn event_in(&self, tenant: &str, event_type: &str, bytes: usize) {
+        self.tenant_events_in.add(tenant);
         self.event_bytes_in.add(bytes as u64);
         self.events_in.add(event_type);
     }

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use fanfare_backplane::{Backplane, Inbox, InboxLimits};
 use fanfare_core::admission::AdmissionLimits;
 use fanfare_core::rate::FrameRate;
+use rustls::sign::CertifiedKey;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
@@ -41,10 +42,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let clients = listener::bind(config.network.listen, config.limits.listen_backlog)?;
     let admin = listener::bind(config.network.admin_listen, config.limits.listen_backlog)?;
     let api = config.network.api_listen.map(|api| listener::bind(api, config.limits.listen_backlog)).transpose()?;
-    let tls = match &config.network.tls {
-        Some(files) => Some(tls_acceptor(files, config.reload_interval).await?),
+    let certificate = match &config.network.tls {
+        Some(files) => Some(watched_certificate(files, config.reload_interval).await?),
         None => None,
     };
+    let tls = certificate.clone().map(|certificate| TlsAcceptor::from(tls::server_config(move || certificate.load())));
     let api_keys = ApiKeys::new(&config.api_keys, config.reload_interval).await?;
     let verifier = Verifier::new(&config.auth, config.reload_interval).await?;
     let metrics = Arc::new(Metrics::new(config.metrics.tenants_max, config.metrics.types_max));
@@ -54,7 +56,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let stop_signals = StopSignals::catch()?;
     let listen = clients.local_addr()?;
     tracing::info!(node = &*node.id, %listen, connections_max, tls = tls.is_some(), "serving clients");
-    let api_listen = serve_inside(&node, &config, api_keys, (admin, api))?;
+    let api_listen = serve_inside(&node, &config, Inside { admin, api, api_keys, certificate })?;
     if let Some(interval) = config.log.summary_interval {
         tokio::spawn(summary::run(Arc::clone(&node), interval));
     }
@@ -90,21 +92,26 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     closing.await.context("the listener's end")
 }
 
+/// What operators and backends are served with.
+struct Inside {
+    admin: TcpListener,
+    /// None where the API is on the admin port.
+    api: Option<TcpListener>,
+    api_keys: ApiKeys,
+    /// What clients are shown.
+    certificate: Option<Arc<WatchedFile<CertifiedKey>>>,
+}
+
 /// Serves operators and backends, on one port or on two, until the process ends. Returns where the API listens.
-fn serve_inside(
-    node: &Arc<Node>,
-    config: &Config,
-    keys: ApiKeys,
-    (admin, api): (TcpListener, Option<TcpListener>),
-) -> anyhow::Result<SocketAddr> {
+fn serve_inside(node: &Arc<Node>, config: &Config, inside: Inside) -> anyhow::Result<SocketAddr> {
+    let Inside { admin, api, api_keys, certificate } = inside;
     let header_timeout = config.limits.header_timeout;
-    let metrics = config.metrics;
     let admin_routes = Arc::new(Admin {
         node: Arc::clone(node),
         readiness: Readiness::watch(Arc::clone(node)),
-        exporter: Arc::new(Exporter::new(node, metrics.tenants_max, metrics.types_max)?),
+        exporter: Arc::new(Exporter::new(node, config.metrics, certificate)?),
     });
-    let api_routes = Arc::new(Api::new(Arc::clone(node), keys, api_limits(config)));
+    let api_routes = Arc::new(Api::new(Arc::clone(node), api_keys, api_limits(config)));
     tokio::spawn(report::run(Arc::clone(node)));
     let admin_listen = admin.local_addr()?;
     tracing::info!(listen = %admin_listen, "serving operators");
@@ -180,15 +187,17 @@ fn backplane(config: &BackplaneConfig) -> (Backplane, Inbox) {
     }
 }
 
-/// Native TLS; a renewed certificate serves new connections without a restart.
-async fn tls_acceptor(files: &TlsConfig, reload_interval: Duration) -> anyhow::Result<TlsAcceptor> {
+/// For native TLS; a renewed certificate serves new connections without a restart.
+async fn watched_certificate(
+    files: &TlsConfig,
+    reload_interval: Duration,
+) -> anyhow::Result<Arc<WatchedFile<CertifiedKey>>> {
     let paths = vec![files.certificate_file.clone(), files.key_file.clone()];
     let parse = |files: &[Vec<u8>]| match files {
         [certificate, key] => tls::load(certificate, key),
         _ => Err(tls::TlsError::UnusableKey),
     };
-    let certified = WatchedFile::spawn(paths, reload_interval, parse).await?;
-    Ok(TlsAcceptor::from(tls::server_config(move || certified.load())))
+    Ok(WatchedFile::spawn(paths, reload_interval, parse).await?)
 }
 
 fn node_config(config: &Config, connections_max: usize) -> NodeConfig {

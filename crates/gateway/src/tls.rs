@@ -101,6 +101,13 @@ pub fn load(cert_pem: &[u8], key_pem: &[u8]) -> Result<CertifiedKey, TlsError> {
     }
 }
 
+/// When the server's own certificate ends to be valid, Unix time in seconds. None when that can't be read, although the
+/// rest can be used.
+pub fn expires_at_s(certified: &CertifiedKey) -> Option<i64> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certified.cert.first()?).ok()?;
+    Some(certificate.validity().not_after.timestamp())
+}
+
 /// Settings that present whatever `current` returns when a handshake begins: after a renewal new connections get the
 /// new certificate, and those that are open keep theirs.
 ///

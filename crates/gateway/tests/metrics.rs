@@ -5,12 +5,18 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rcgen::{CertificateParams, KeyPair, PKCS_ED25519, date_time_ymd};
 use serde_json::json;
-use support::{Client, Handshake, Node, RedisProcess, claims, request, sign, token, until};
+use support::{Client, Handshake, Node, RedisProcess, claims, free_port, in_time, request, sign, token, until};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 /// Name, type, labels: all that a node ever tells.
-const PROMISED: [(&str, &str, &[&str]); 42] = [
+const PROMISED: &[(&str, &str, &[&str])] = &[
     ("fanfare_answers_dropped_total", "counter", &["reason"]),
     ("fanfare_api_requests_total", "counter", &["status"]),
     ("fanfare_backplane_lag_seconds", "gauge", &[]),
@@ -19,6 +25,7 @@ const PROMISED: [(&str, &str, &[&str]); 42] = [
     ("fanfare_client_commands_total", "counter", &["status"]),
     ("fanfare_connections", "gauge", &["tenant"]),
     ("fanfare_connections_closed_total", "counter", &["code"]),
+    ("fanfare_connections_max", "gauge", &[]),
     ("fanfare_connections_opened_total", "counter", &[]),
     ("fanfare_connections_unauthenticated", "gauge", &[]),
     ("fanfare_deliveries_total", "counter", &[]),
@@ -29,8 +36,11 @@ const PROMISED: [(&str, &str, &[&str]); 42] = [
     ("fanfare_events_received_total", "counter", &["type"]),
     ("fanfare_fan_out_seconds", "histogram", &[]),
     ("fanfare_frames_received_total", "counter", &[]),
+    ("fanfare_functions_version", "gauge", &[]),
+    ("fanfare_functions_version_expected", "gauge", &[]),
     ("fanfare_gaps_sent_total", "counter", &[]),
     ("fanfare_history_holes_total", "counter", &[]),
+    ("fanfare_jwks_age_seconds", "gauge", &[]),
     ("fanfare_limit_reached_total", "counter", &["limit"]),
     ("fanfare_outbox_waiting_bytes", "gauge", &[]),
     ("fanfare_positions_dropped_total", "counter", &["reason"]),
@@ -47,6 +57,8 @@ const PROMISED: [(&str, &str, &[&str]); 42] = [
     ("fanfare_requests_total", "counter", &["outcome"]),
     ("fanfare_sent_bytes_total", "counter", &[]),
     ("fanfare_subscriptions", "gauge", &[]),
+    ("fanfare_tenant_events_total", "counter", &["tenant"]),
+    ("fanfare_tls_certificate_expiry_timestamp_seconds", "gauge", &[]),
     ("fanfare_topics", "gauge", &[]),
     ("fanfare_upgrades_refused_total", "counter", &[]),
     ("process_cpu_seconds_total", "counter", &[]),
@@ -54,6 +66,8 @@ const PROMISED: [(&str, &str, &[&str]); 42] = [
     ("process_resident_memory_bytes", "gauge", &[]),
     ("process_start_time_seconds", "gauge", &[]),
 ];
+
+const YEAR_S: f64 = 365.0 * 86_400.0;
 
 /// What one scrape tells.
 #[derive(Debug, Default)]
@@ -109,7 +123,11 @@ async fn ask(redis: &RedisProcess, client: &mut Client) {
 #[tokio::test]
 async fn every_metric_has_the_name_the_type_and_the_labels_that_are_documented() {
     let redis = RedisProcess::start();
-    let settings = [("FANFARE_CONNECTIONS_PER_USER_MAX", "1"), ("FANFARE_SUBSCRIPTIONS_PER_CONNECTION_MAX", "3")];
+    let settings = [
+        ("FANFARE_CONNECTIONS_MAX", "1000"),
+        ("FANFARE_CONNECTIONS_PER_USER_MAX", "1"),
+        ("FANFARE_SUBSCRIPTIONS_PER_CONNECTION_MAX", "3"),
+    ];
     let node = Node::start_on(&redis.url(), &settings).await;
     let mut may_ask = claims("acme", "ana");
     may_ask["methods"] = json!(["ping"]);
@@ -141,7 +159,12 @@ async fn every_metric_has_the_name_the_type_and_the_labels_that_are_documented()
     let scrape = Scrape::of(&node).await;
     let documented = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md")).unwrap();
     let mut told = scrape.types.clone();
-    for (name, kind, labels) in PROMISED {
+    // What only a node with a certificate and an issuer tells.
+    let kept_up = Scrape::of(&node_with_certificate_and_issuer(2040, "http://127.0.0.1:1/jwks.json").await).await;
+    for name in ["fanfare_jwks_age_seconds", "fanfare_tls_certificate_expiry_timestamp_seconds"] {
+        assert!(told.insert(name.to_owned(), kept_up.types[name].clone()).is_none(), "{name}");
+    }
+    for &(name, kind, labels) in PROMISED {
         assert_eq!(told.remove(name).as_deref(), Some(kind), "{name}");
         assert_eq!(scrape.labels(name).iter().map(String::as_str).collect::<Vec<_>>(), labels, "{name}");
         let written = labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
@@ -157,6 +180,9 @@ async fn every_metric_has_the_name_the_type_and_the_labels_that_are_documented()
         ("fanfare_connections_unauthenticated", 1.0),
         ("fanfare_connections_opened_total", 3.0),
         (r#"fanfare_connections_closed_total{code="1013"}"#, 1.0),
+        (r#"fanfare_connections_closed_total{code="1006"}"#, 0.0),
+        (r#"fanfare_connections_closed_total{code="4413"}"#, 0.0),
+        ("fanfare_connections_max", 1_000.0),
         ("fanfare_upgrades_refused_total", 1.0),
         (r#"fanfare_limit_reached_total{limit="connections_per_user_max"}"#, 1.0),
         (r#"fanfare_limit_reached_total{limit="subscriptions_per_connection_max"}"#, 1.0),
@@ -166,6 +192,9 @@ async fn every_metric_has_the_name_the_type_and_the_labels_that_are_documented()
         (r#"fanfare_published_events_total{via="http"}"#, 1.0),
         (r#"fanfare_events_received_total{type="said"}"#, 1.0),
         (r#"fanfare_events_received_total{type="told"}"#, 1.0),
+        (r#"fanfare_tenant_events_total{tenant="acme"}"#, 2.0),
+        ("fanfare_functions_version", 2.0),
+        ("fanfare_functions_version_expected", 2.0),
         ("fanfare_event_bytes_received_total", 30.0),
         ("fanfare_deliveries_total", 2.0),
         ("fanfare_frames_received_total", 4.0),
@@ -231,6 +260,36 @@ async fn labels_from_outside_are_bounded_and_can_hold_anything() {
     ] {
         assert!((scrape.value(series) - value).abs() < f64::EPSILON, "{series}");
     }
+
+    for tenant in ["b", "c", "other"] {
+        assert_eq!(node.publish(tenant, "tenant", r#"{"type":"first"}"#).await.status, 200);
+    }
+    let other = r#"fanfare_tenant_events_total{tenant="other"}"#;
+    until("the tenants that are left out are counted together", async || node.metric(other).await >= 2.0).await;
+    for (series, value) in [
+        (r#"fanfare_tenant_events_total{tenant="a"}"#, 5.0),
+        (r#"fanfare_tenant_events_total{tenant="b"}"#, 1.0),
+        (r#"fanfare_tenant_events_total{tenant="c"}"#, 0.0),
+        (other, 2.0),
+    ] {
+        assert!((node.metric(series).await - value).abs() < f64::EPSILON, "{series}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_counts_once_for_its_tenant_however_many_get_it() {
+    let node = Node::start(&[]).await;
+    let mut clients = Vec::new();
+    for user in ["1", "2", "3"] {
+        clients.push(Client::connect(&node, &token("acme", user)).await);
+    }
+    node.publish("acme", "tenant", r#"{"type":"told"}"#).await;
+    for client in &mut clients {
+        client.expect_event("tenant").await;
+    }
+    until("all deliveries are counted", async || node.metric("fanfare_deliveries_total").await >= 3.0).await;
+    let events = node.metric(r#"fanfare_tenant_events_total{tenant="acme"}"#).await;
+    assert!((events - 1.0).abs() < f64::EPSILON, "{events}");
 }
 
 #[tokio::test]
@@ -245,4 +304,92 @@ async fn bytes_are_counted_both_ways() {
     for (series, bytes) in [(received, before.1 + 19.0), (sent, before.0 + 15.0)] {
         until(series, async || (node.metric(series).await - bytes).abs() < f64::EPSILON).await;
     }
+}
+
+/// Writes a certificate that ends at the beginning of `year`, and its key.
+fn write_certificate(directory: &Path, year: i32) {
+    let key = KeyPair::generate().unwrap();
+    let mut parameters = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    parameters.not_after = date_time_ymd(year, 1, 1);
+    std::fs::write(directory.join("key.pem"), key.serialize_pem()).unwrap();
+    std::fs::write(directory.join("certificate.pem"), parameters.self_signed(&key).unwrap().pem()).unwrap();
+}
+
+/// A node that serves TLS with a certificate that ends at the beginning of `year`, and fetches its keys at `issuer`.
+async fn node_with_certificate_and_issuer(year: i32, issuer: &str) -> Node {
+    let directory = tempfile::tempdir().unwrap();
+    write_certificate(directory.path(), year);
+    node_with_certificate_in(directory.path(), issuer).await
+}
+
+async fn node_with_certificate_in(directory: &Path, issuer: &str) -> Node {
+    let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| directory.join(name));
+    Node::start(&[
+        ("FANFARE_TLS_CERTIFICATE_FILE", certificate.to_str().unwrap()),
+        ("FANFARE_TLS_KEY_FILE", key.to_str().unwrap()),
+        ("FANFARE_RELOAD_INTERVAL_S", "1"),
+        ("FANFARE_JWT_JWKS_URL", issuer),
+        ("FANFARE_JWT_JWKS_REFRESH_S", "1"),
+        ("FANFARE_JWT_JWKS_MIN_INTERVAL_S", "1"),
+    ])
+    .await
+}
+
+#[tokio::test]
+async fn the_end_of_the_certificate_follows_its_renewal() {
+    let directory = tempfile::tempdir().unwrap();
+    write_certificate(directory.path(), 2040);
+    let node = node_with_certificate_in(directory.path(), "http://127.0.0.1:1/jwks.json").await;
+    let end = async || node.metric("fanfare_tls_certificate_expiry_timestamp_seconds").await;
+    assert!((end().await - 2_208_988_800.0).abs() < 1.0, "{}", end().await);
+    write_certificate(directory.path(), 2041);
+    until("the renewed one is told", async || (end().await - 2_240_611_200.0).abs() < 1.0).await;
+}
+
+/// Answers one request for a key set, unless who asked has lost patience.
+async fn issue(listener: &TcpListener) {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let _ = stream.read(&mut [0; 4096]).await;
+    let x = URL_SAFE_NO_PAD.encode(KeyPair::generate_for(&PKCS_ED25519).unwrap().public_key_raw());
+    let keys = json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": "k1", "x": x }] }).to_string();
+    let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", keys.len());
+    let _ = stream.write_all((head + &keys).as_bytes()).await;
+    // Until the node has read it.
+    let _ = stream.read(&mut [0]).await;
+}
+
+#[tokio::test]
+async fn the_issuers_keys_grow_old_until_they_are_fetched() {
+    let port = free_port();
+    let url = format!("http://127.0.0.1:{port}/jwks.json");
+    let node = node_with_certificate_and_issuer(2040, &url).await;
+    let age = async || node.metric("fanfare_jwks_age_seconds").await;
+    until("a node that never had them says so", async || age().await > YEAR_S).await;
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    in_time("the node asks again", issue(&listener)).await;
+    until("it has them", async || age().await < 30.0).await;
+    // From here on the issuer takes connections and says nothing.
+    until("they grow old", async || (1.5..30.0).contains(&age().await)).await;
+    until("they are fresh", async || {
+        in_time("the node asks again", issue(&listener)).await;
+        age().await < 1.5
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_function_library_that_is_missing_or_old_is_told() {
+    let redis = RedisProcess::start();
+    let node = Node::start_on(&redis.url(), &[("FANFARE_REDIS_FUNCTIONS", "check")]).await;
+    let found = async || node.metric("fanfare_functions_version").await;
+    let is = async |version: f64| (found().await - version).abs() < f64::EPSILON;
+    assert!(Scrape::of(&node).await.values.contains_key("fanfare_functions_version") && is(0.0).await);
+    assert!((node.metric("fanfare_functions_version_expected").await - 2.0).abs() < f64::EPSILON);
+    let old = "#!lua name=fanfare\nredis.register_function('fanfare_version', function() return 1 end)";
+    redis.command(&["FUNCTION", "LOAD", old]);
+    until("the old one is seen", async || is(1.0).await).await;
+    let _loads = Node::start_on(&redis.url(), &[]).await;
+    until("the new one is seen", async || is(2.0).await).await;
+    let in_memory = Scrape::of(&Node::start(&[]).await).await;
+    assert!(!in_memory.types.contains_key("fanfare_functions_version_expected"), "{in_memory:#?}");
 }

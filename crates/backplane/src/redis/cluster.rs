@@ -147,6 +147,12 @@ impl Cluster {
         &self.shared.functions
     }
 
+    /// The lowest version of the function library that was last seen on a primary.
+    pub(super) fn seen_version(&self) -> Option<u64> {
+        let table = self.shared.table.lock();
+        table.members.values().filter_map(|member| member.publisher.functions().seen_version()).min()
+    }
+
     /// Runs one command on the primary that has the key.
     pub(super) async fn run(&self, key: &str, command: &Cmd) -> Result<Value, PublishError> {
         self.shared.run(key, command).await

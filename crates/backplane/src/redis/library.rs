@@ -16,6 +16,8 @@ use super::connect_error::{is_servers, server_words};
 /// The version of the library in this build; the source says the same.
 pub(super) const VERSION: u64 = 2;
 
+const NEVER_LOOKED: u64 = u64::MAX;
+
 /// The library as it is loaded. Its first line makes it a library, and is no Lua.
 const SOURCE: &str = include_str!("fanfare.lua");
 
@@ -45,6 +47,8 @@ enum Functions {
 #[derive(Debug)]
 pub(super) struct Library {
     functions: Functions,
+    /// The version that was last seen on the server, 0 when it was missing; [`NEVER_LOOKED`] before the first look.
+    seen: AtomicU64,
     /// How often it has been made sure of.
     rounds: AtomicU64,
     /// Held meanwhile, so that of many calls that find the library gone one brings it back and the others wait for it.
@@ -67,7 +71,7 @@ impl Library {
             (RedisScripting::Functions, RedisFunctions::Load) => Functions::Load,
             (RedisScripting::Functions, RedisFunctions::Check) => Functions::Check,
         };
-        Library { functions, rounds: AtomicU64::new(0), ensuring: Mutex::default() }
+        Library { functions, seen: AtomicU64::new(NEVER_LOOKED), rounds: AtomicU64::new(0), ensuring: Mutex::default() }
     }
 
     /// The command that calls a function. Its arguments are to be appended.
@@ -107,12 +111,20 @@ impl Library {
         self.ensure(connection).await
     }
 
-    /// Brings the library back when it has vanished, or somebody has put an older one in its place: backends call it too, and
-    /// can't.
+    /// Looks at what is loaded, and where that is ours to do, brings the library back when it has vanished or somebody has
+    /// put an older one in its place: backends call it too, and can't.
     pub(super) async fn keep(&self, connection: &mut MultiplexedConnection) -> Result<(), CallError> {
-        let is_there = self.functions != Functions::Load
-            || self.loaded_version(connection).await?.is_some_and(|version| version >= VERSION);
-        if is_there { Ok(()) } else { self.prepare(connection).await.map(drop) }
+        if self.functions == Functions::Eval {
+            return Ok(());
+        }
+        let is_there = self.loaded_version(connection).await?.is_some_and(|version| version >= VERSION);
+        if is_there || self.functions == Functions::Check { Ok(()) } else { self.prepare(connection).await.map(drop) }
+    }
+
+    /// The version that was last seen on the server, 0 when it was missing. None before the first look, and as a script,
+    /// which is ours whatever is loaded.
+    pub(super) fn seen_version(&self) -> Option<u64> {
+        Some(self.seen.load(Ordering::Relaxed)).filter(|&seen| seen != NEVER_LOOKED)
     }
 
     async fn bring_back(&self, connection: &mut MultiplexedConnection, round: u64) -> Result<(), CallError> {
@@ -164,11 +176,13 @@ impl Library {
         connection: &mut MultiplexedConnection,
     ) -> Result<Option<u64>, CallError> {
         let none: [&str; 0] = [];
-        match self.command("fanfare_version", &none).query_async(connection).await {
-            Ok(version) => Ok(Some(version)),
-            Err(error) if is_missing(&error) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        let version = match self.command("fanfare_version", &none).query_async(connection).await {
+            Ok(version) => Some(version),
+            Err(error) if is_missing(&error) => None,
+            Err(error) => return Err(error.into()),
+        };
+        self.seen.store(version.unwrap_or(0), Ordering::Relaxed);
+        Ok(version)
     }
 }
 

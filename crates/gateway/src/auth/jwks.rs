@@ -34,6 +34,8 @@ pub(super) struct Jwks {
 #[derive(Clone, Copy, Debug, Default)]
 struct Attempts {
     last: Option<Instant>,
+    /// The last one that brought keys.
+    last_good: Option<Instant>,
 }
 
 impl Jwks {
@@ -60,6 +62,11 @@ impl Jwks {
     /// The last good key set; empty before the first.
     pub(super) fn load(&self) -> Arc<KeySet> {
         self.keys.load_full()
+    }
+
+    /// Since the last good fetch; none before the first.
+    pub(super) fn age(&self) -> Option<Duration> {
+        self.attempts.borrow().last_good.map(|fetched| fetched.elapsed())
     }
 
     /// Whether a fetch now is allowed: unauthenticated clients can make up key ids, so it is rate limited.
@@ -92,11 +99,13 @@ struct Fetcher {
 impl Fetcher {
     async fn run(self, mut requested: mpsc::Receiver<()>) {
         let mut failures = 0;
+        let mut last_good = None;
         loop {
             match self.fetch().await {
                 Ok(keys) => {
                     failures = 0;
                     self.keys.store(Arc::new(keys));
+                    last_good = Some(Instant::now());
                 }
                 Err(error) => {
                     failures += 1;
@@ -105,7 +114,7 @@ impl Fetcher {
                 }
             }
             let finished = Instant::now();
-            self.report.send_replace(Attempts { last: Some(finished) });
+            self.report.send_replace(Attempts { last: Some(finished), last_good });
             let allowed = finished + self.config.min_interval;
             let planned = finished + self.pause(failures);
             loop {

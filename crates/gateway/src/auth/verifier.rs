@@ -13,6 +13,7 @@ use serde::de::IgnoredAny;
 use super::jwks::Jwks;
 use super::keys::{Claims, Key, KeySet, TokenRules, select};
 use super::{AuthError, AuthSetupError, Principal, claims, info, install_crypto, public_keys};
+use crate::clock::unix_ms;
 use crate::config::{AuthConfig, ClaimNames};
 use crate::watched_file::{WatchedFile, WatchedFileError};
 
@@ -49,6 +50,13 @@ impl Verifier {
         }
         let jwks = config.jwks.as_ref().map(|config| Jwks::spawn(config, rules)).transpose()?;
         Ok(Self { secrets: KeySet::new(secrets), files, jwks, names: config.claims.clone() })
+    }
+
+    /// How long ago the issuer's key set was fetched: when it never was, as long ago as Unix time began. None when there is
+    /// none to fetch.
+    pub fn jwks_age(&self) -> Option<Duration> {
+        let jwks = self.jwks.as_ref()?;
+        Some(jwks.age().unwrap_or_else(|| Duration::from_millis(unix_ms())))
     }
 
     /// Checks a token, and waits for the issuer's keys when only they can tell.
