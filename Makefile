@@ -20,11 +20,11 @@ demo: ## Five live applications in a page, with a node, a Redis and a backend; C
 	FANFARE_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/debug/fanfare" scripts/demo
 
 .PHONY: test
-test: tools format lint deny unit clients loom fuzz ## Everything, after installing what is missing
+test: tools format lint deny alerts unit clients loom fuzz ## Everything, after installing what is missing
 	@echo "everything passed"
 
 .PHONY: tools
-tools: ## What the tests need beside Rust: redis-server, nginx, Chromium, iproute2, Python and Node with their package managers, cargo-deny, cargo-fuzz
+tools: ## What the tests need beside Rust: redis-server, nginx, Chromium, iproute2, promtool, Python and Node with their package managers, cargo-deny, cargo-fuzz
 	scripts/install-tools
 
 .PHONY: format
@@ -41,6 +41,10 @@ deny: ## Licences, advisories, sources and duplicates of dependencies
 	@# All platforms' dependencies are judged, also those that this one never builds.
 	$(CARGO) fetch --locked
 	$(CARGO) deny --offline check licenses bans sources
+
+.PHONY: alerts
+alerts: ## The alerts, the dashboard and Prometheus' configuration, by promtool and against docs/metrics.md
+	scripts/test-alerts
 
 .PHONY: unit
 unit: ## Unit, property and integration tests, against a real redis-server
