@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::commands::{config_check, explain, functions, publish, stats, tail, token};
+use crate::commands::{config_check, explain, functions, health, publish, stats, tail, token};
 use crate::config::{Config, Mode};
 use crate::machine::Machine;
 use crate::settings::{Loaded, Settings, load, rows};
@@ -53,6 +53,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Show who is connected where: nodes, tenants, one user
     Stats(stats::StatsArgs),
+    /// Ask the node whether it lives: for the health check of a container
+    Health(health::HealthArgs),
     /// Look after the function library that durable events need in Redis
     #[command(subcommand)]
     Functions(FunctionsCommand),
@@ -151,6 +153,7 @@ fn dispatch(node: &Node, cli: Cli, matches: &ArgMatches) -> anyhow::Result<ExitC
         Command::Tail(args) => tail::run(&args, &tool_config(&loaded())?)?,
         Command::Explain(args) => return Ok(explain::run(&args, &loaded())),
         Command::Stats(args) => stats::run(&args, &tool_config(&loaded())?)?,
+        Command::Health(_) => health::run(&tool_config(&loaded())?)?,
         Command::Functions(FunctionsCommand::Load(_)) => return functions::load(&tool_config(&loaded())?),
         Command::Functions(FunctionsCommand::Show(_)) => return functions::show(&tool_config(&loaded())?),
         Command::Config(ConfigCommand::Check(args)) => {
@@ -186,6 +189,7 @@ fn command() -> clap::Command {
         .mut_subcommand("tail", |command| hide(command, TAIL_EXAMPLES))
         .mut_subcommand("explain", |command| hide(command, EXPLAIN_EXAMPLES))
         .mut_subcommand("stats", |command| hide(command, STATS_EXAMPLES))
+        .mut_subcommand("health", |command| hide(command, HEALTH_EXAMPLES))
         .mut_subcommand("functions", |functions| {
             functions
                 .mut_subcommand("load", |command| hide(command, FUNCTIONS_EXAMPLES))
@@ -238,6 +242,14 @@ Examples:
 It asks the HTTP API of one node, which tells of all. The key needs the verb read; one for some tenants sees only those.
 ";
 
+const HEALTH_EXAMPLES: &str = "\
+Examples:
+  fanfare health
+  fanfare health --admin-listen 0.0.0.0:9090
+
+It asks /healthz of the node at the configured admin address; of one that listens everywhere, on loopback.
+";
+
 const FUNCTIONS_EXAMPLES: &str = "\
 Examples:
   fanfare functions load --backplane redis://admin:password@redis:6379
@@ -279,6 +291,7 @@ mod tests {
             &["publish"],
             &["tail"],
             &["stats"],
+            &["health"],
             &["explain"],
             &["functions", "load"],
             &["config", "check"],

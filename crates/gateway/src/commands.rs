@@ -4,6 +4,7 @@ pub(crate) mod config_check;
 mod event_line;
 pub(crate) mod explain;
 pub(crate) mod functions;
+pub(crate) mod health;
 mod node_api;
 pub(crate) mod publish;
 pub(crate) mod stats;

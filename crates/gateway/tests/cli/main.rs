@@ -6,6 +6,7 @@ mod configuration;
 mod explain;
 mod fanfare;
 mod functions;
+mod health;
 mod publish;
 #[path = "../../../backplane/tests/support/redis_server.rs"]
 #[allow(dead_code, reason = "other suites use the rest")]
