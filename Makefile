@@ -20,11 +20,11 @@ demo: ## Five live applications in a page, with a node, a Redis and a backend; C
 	FANFARE_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/debug/fanfare" scripts/demo
 
 .PHONY: test
-test: tools format lint deny alerts unit clients loom fuzz ## Everything, after installing what is missing
+test: tools format lint deny alerts unit clients image loom fuzz ## Everything, after installing what is missing
 	@echo "everything passed"
 
 .PHONY: tools
-tools: ## What the tests need beside Rust: redis-server, nginx, Chromium, iproute2, promtool, Python and Node with their package managers, cargo-deny, cargo-fuzz
+tools: ## What the tests need beside Rust: servers, browser, containers, Python and Node with their package managers, cargo-deny, cargo-fuzz
 	scripts/install-tools
 
 .PHONY: format
@@ -57,6 +57,11 @@ clients: ## The libraries in other languages and their examples, against a real 
 	clients/python/check
 	FANFARE_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/debug/fanfare" clients/node/check
 	FANFARE_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/debug/fanfare" clients/typescript/check
+
+.PHONY: image
+image: ## The image and docker-compose.yml with real containers, while nodes and Redis die, and one more node comes; as root
+	$(CARGO) build --locked --bin fanfare
+	FANFARE_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/debug/fanfare" deploy/test/compose
 
 .PHONY: loom
 loom: ## The outbox under every interleaving of its threads

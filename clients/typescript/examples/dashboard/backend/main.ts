@@ -18,6 +18,7 @@ import type { World } from './world.ts';
 
 const TENANT = 'acme';
 const {
+  HOST = '127.0.0.1',
   PORT = '4000',
   REDIS_URL = 'redis://127.0.0.1:6379',
   FANFARE_JWT_HS256_SECRET: secret = '',
@@ -72,7 +73,7 @@ routes.post('/demo/:fault', ({ param }) => {
 });
 
 await worker.start();
-routes.server().listen(Number(PORT), '127.0.0.1');
+routes.server().listen(Number(PORT), HOST);
 
 process.once('SIGTERM', async () => {
   await worker.stop({ timeoutMs: 500 });
