@@ -1,6 +1,7 @@
 # What people and CI run. `make help` lists it.
 
 CARGO ?= cargo
+GO ?= $(shell command -v go || echo /usr/local/go/bin/go)
 FUZZ_SECONDS ?= 10
 SEEDS ?= 50
 FIRST ?= 1
@@ -20,11 +21,11 @@ demo: ## Five live applications in a page, with a node, a Redis and a backend; C
 	FANFARE_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/debug/fanfare" scripts/demo
 
 .PHONY: test
-test: tools format lint deny alerts unit clients image loom fuzz ## Everything, after installing what is missing
+test: tools format lint deny alerts unit clients helm image loom fuzz ## Everything, after installing what is missing
 	@echo "everything passed"
 
 .PHONY: tools
-tools: ## What the tests need beside Rust: servers, browser, containers, Python and Node with their package managers, cargo-deny, cargo-fuzz
+tools: ## What the tests need beside Rust: servers, browser, containers, Python and Node with their package managers, Go, cargo-deny, cargo-fuzz
 	scripts/install-tools
 
 .PHONY: format
@@ -62,6 +63,13 @@ clients: ## The libraries in other languages and their examples, against a real 
 image: ## The image and docker-compose.yml with real containers, while nodes and Redis die, and one more node comes; as root
 	$(CARGO) build --locked --bin fanfare
 	FANFARE_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/debug/fanfare" deploy/test/compose
+
+.PHONY: helm
+helm: ## The chart: linted, rendered in many ways, held against the types of Kubernetes and the node itself
+	$(CARGO) build --locked --bin fanfare
+	@unformatted="$$("$$($(GO) env GOROOT)/bin/gofmt" -l helm/tests)"; test -z "$$unformatted" || { echo "not formatted: $$unformatted"; exit 1; }
+	@# What Helm reads isn't known to Go's cache of results.
+	FANFARE_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/debug/fanfare" $(GO) -C helm/tests test -count=1 ./...
 
 .PHONY: loom
 loom: ## The outbox under every interleaving of its threads

@@ -1,0 +1,30 @@
+package tests
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestTheNotesHaveTheNextCommand(t *testing.T) {
+	t.Parallel()
+	for values, want := range map[string]string{
+		"":                             "kubectl -n realtime port-forward service/live-fanfare 8080:8080",
+		"replicaCount: 1":              "kubectl -n realtime rollout status deployment/live-fanfare",
+		"tests: {enabled: true}":       "helm test live -n realtime --logs",
+		"service: {type: NodePort}":    "-o jsonpath='{.spec.ports[0].nodePort}'",
+		"apiKeys: {existingSecret: k}": "http://live-fanfare-admin.realtime:9090/v1",
+		"ingress: {enabled: true, hosts: [live.example.com], tls: [{hosts: [live.example.com]}]}": "wss://live.example.com/ws",
+		"ingress: {enabled: true, hosts: [live.example.com], path: /realtime/}":                   "ws://live.example.com/realtime/ws",
+		"httpRoute: {enabled: true, hostnames: [live.example.com], parentRefs: [{name: public}]}": "wss://live.example.com/ws",
+		"autoscaling: {enabled: true, mode: adapter}":                                             "get configmap live-fanfare-adapter-rule",
+		"redis: {functions: check, functionsJob: {enabled: false}}":                               "fanfare functions load --backplane redis://redis:6379",
+		"{redis: {url: '', trial: {enabled: true}}}":                                              "Don't use it in production: set redis.url.",
+	} {
+		if got := notes(t, least, values); !strings.Contains(got, want) {
+			t.Errorf("%s\nnothing of %q in\n%s", values, want, got)
+		}
+	}
+	if got := notes(t, least); strings.Contains(got, "WARNING") {
+		t.Errorf("a warning without a reason:\n%s", got)
+	}
+}
