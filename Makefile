@@ -21,7 +21,7 @@ demo: ## Five live applications in a page, with a node, a Redis and a backend; C
 	FANFARE_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/debug/fanfare" scripts/demo
 
 .PHONY: test
-test: tools format lint deny alerts unit clients helm image loom fuzz ## Everything, after installing what is missing
+test: tools format lint deny alerts unit clients docs helm image loom fuzz ## Everything, after installing what is missing
 	@echo "everything passed"
 
 .PHONY: tools
@@ -70,6 +70,11 @@ helm: ## The chart: linted, rendered in many ways, held against the types of Kub
 	@unformatted="$$("$$($(GO) env GOROOT)/bin/gofmt" -l helm/tests)"; test -z "$$unformatted" || { echo "not formatted: $$unformatted"; exit 1; }
 	@# What Helm reads isn't known to Go's cache of results.
 	FANFARE_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/debug/fanfare" $(GO) -C helm/tests test -count=1 ./...
+
+.PHONY: docs
+docs: ## The commands of the documentation, as a reader would type them, against a real node and a real Redis
+	$(CARGO) build --locked --bin fanfare
+	FANFARE_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/debug/fanfare" scripts/test-docs
 
 .PHONY: loom
 loom: ## The outbox under every interleaving of its threads
