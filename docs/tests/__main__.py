@@ -28,9 +28,9 @@ PAGES = (
     "examples/*/README.md",
     "helm/*/README.md",
 )
-# A machine of its own for each page: only a loopback, all default ports free, and nothing is left running at its end.
-MACHINE = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
-
+# A machine of its own for each page: only a loopback, all default ports free. It ends with the page, and with this process.
+MACHINE = ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+PAGE_S = 300
 # A reader sees that an answer is a refusal: the status of this one says so.
 CURL = """#!/bin/sh
 case " $* " in *' -f'* | *' --fail'*) ;; *) set -- --fail-with-body "$@" ;; esac
@@ -67,7 +67,12 @@ def on_own_machine(path: Path) -> Path | None:
     """Follows a page in namespaces of its own. Returns it when that failed."""
     mapped = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     command = [*MACHINE, *mapped, "--", sys.executable, str(Path(__file__).parent), "--follow", str(path)]
-    return path if subprocess.run(command, check=False).returncode else None
+    try:
+        return path if subprocess.run(command, check=False, timeout=PAGE_S).returncode else None
+    except subprocess.TimeoutExpired:
+        say("FAILED", path, 1, f"the page takes longer than {PAGE_S} s")
+        return path
+
 
 
 def follow(path: Path) -> int:
