@@ -89,13 +89,13 @@ pub struct PresenceConfig {
     pub told_max: u64,
 }
 
-/// Shutting down: first the delay, then the spread.
+/// Shutting down: first the delay, then clients are sent away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DrainConfig {
     /// Not ready but still accepting for this long.
     pub delay: Duration,
-    /// Then clients are told to leave, spread over this long.
-    pub spread: Duration,
+    /// Then clients are told to leave, and have this long at most.
+    pub within: Duration,
 }
 
 /// What kind of node is wanted.
@@ -160,7 +160,7 @@ impl Config {
             ping_interval: check.ms("ping_ms", settings.ping_ms, 10..=3_600_000),
             drain: DrainConfig {
                 delay: check.seconds("drain_delay_s", settings.drain_delay_s, 0..=3600),
-                spread: check.seconds("drain_s", settings.drain_s, 0..=3600),
+                within: check.seconds("drain_s", settings.drain_s, 0..=3600),
             },
             log: observe::check_log(settings, check),
             metrics: observe::check_metrics(settings, check),

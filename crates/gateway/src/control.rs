@@ -1,5 +1,6 @@
-//! What concerns all nodes at once: users that a backend disconnects or counts, and tokens that it revokes. An order
-//! travels by Redis to every node, this one included; a revoked token is also remembered there, for who connects later.
+//! What concerns all nodes at once: users that a backend disconnects or counts, tokens that it revokes, and what a node says
+//! as it ends. An order travels by Redis to every node, this one included; a revoked token is also remembered there, for who
+//! connects later.
 //!
 //! While Redis is away a revoked token may get in: nobody could tell. It is found out as soon as Redis is back.
 
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc};
 
 use crate::auth::Principal;
+use crate::metrics::Metrics;
 use crate::own_channels::{Heard, OwnChannels};
 use crate::sessions::Sessions;
 
@@ -51,6 +53,7 @@ const REVOKED: &str = "the token is revoked";
 pub struct Control {
     backplane: Backplane,
     sessions: Arc<Sessions>,
+    metrics: Arc<Metrics>,
     recent: Mutex<VecDeque<(Instant, Revoked)>>,
     /// Orders are heard again, and some were not.
     is_back: Notify,
@@ -90,6 +93,11 @@ enum Order {
         node: String,
         connections: u64,
     },
+    /// A node that ends now cut so many clients off. Its own counters are read by nobody any more.
+    ForcedCloses {
+        node: String,
+        clients: u64,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -102,10 +110,11 @@ struct Revoked {
 
 impl Control {
     /// Nothing is revoked yet.
-    pub fn new(node: &Arc<str>, backplane: Backplane, sessions: Arc<Sessions>) -> Arc<Self> {
+    pub fn new(node: &Arc<str>, backplane: Backplane, sessions: Arc<Sessions>, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
             backplane,
             sessions,
+            metrics,
             recent: Mutex::default(),
             is_back: Notify::new(),
             has_unasked: Notify::new(),
@@ -160,6 +169,14 @@ impl Control {
         })
         .await;
         Ok(counted)
+    }
+
+    /// Tells the other nodes that this one ends, and cuts so many clients off.
+    ///
+    /// # Errors
+    /// When it is not known that the nodes will hear of it.
+    pub async fn tell_forced_closes(&self, clients: u64) -> Result<(), PublishError> {
+        self.give(&Order::ForcedCloses { node: self.node.to_string(), clients }).await
     }
 
     /// Whether a principal's token is known to be revoked.
@@ -264,6 +281,10 @@ impl Control {
                     // More answers than there can be nodes are not waited for.
                     let _ = asker.try_send((node, connections));
                 }
+            }
+            Ok(Order::ForcedCloses { node, clients }) => {
+                tracing::warn!(node, clients, "a node has cut clients off: its drain_s was over");
+                self.metrics.drain_forced_closes(clients);
             }
             // A newer node may say what this one doesn't know.
             Err(error) => tracing::debug!(%error, "an order that this node doesn't know"),

@@ -1,73 +1,138 @@
 //! How a node leaves: first it says that it is not ready and still takes clients, since balancers learn late; then it
-//! sends its clients away, a few at a time, so that the other nodes don't get them all at once; then it is gone.
+//! sends its clients away, no faster than the other nodes can take them ([`crate::pace`]); then it is gone.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use fanfare_core::time::spread_ms;
 use fanfare_core::{Farewell, Session};
 use fanfare_protocol::CloseCode;
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::config::DrainConfig;
 use crate::lifecycle::Phase;
 use crate::node::Node;
+use crate::pace::{self, Pace};
+use crate::peers::{self, Peer};
+use crate::report;
 
-/// Clients sent away in a second where the drain leaves time for it.
-const CLIENTS_A_SECOND: u64 = 500;
+/// The part of the drain in which clients are sent away: the last ones need time for their farewell.
+const SENDING: f32 = 0.8;
 
-/// A client is sent away at once, and comes back within this many milliseconds.
-const RETURN_WITHIN_MS: u64 = 1_000;
+/// How long the first look at the other nodes is waited for when there was no delay to have it in.
+const FIRST_LOOK: Duration = Duration::from_millis(500);
 
-/// For Redis to hear that nobody of this node is there any more.
-const PRESENCE_END: Duration = Duration::from_secs(2);
+/// For Redis to hear that nobody of this node is there any more, and what became of its clients.
+const END: Duration = Duration::from_secs(2);
 
-/// How often it is looked whether everybody has gone.
+/// How often it is looked whether everybody has gone; what is due sooner is done at once.
 const TICK: Duration = Duration::from_millis(20);
 
-/// Leaves, and returns within `config.delay + config.spread` and two seconds.
+/// What was not done in time is made up for so far: else a node that stood still would send many away at once.
+const ARREARS: Duration = Duration::from_millis(100);
+
+/// Other nodes, as far as it is known.
+type Peers = watch::Receiver<Option<Vec<Peer>>>;
+
+/// Leaves, and returns within `config.delay + config.within` and two seconds.
 pub async fn drain(node: &Arc<Node>, config: DrainConfig) {
     node.lifecycle.advance(Phase::Leaving);
     tracing::info!(delay_s = config.delay.as_secs(), "not ready any more, still taking clients");
+    let (told, peers) = watch::channel(None);
+    tokio::select! {
+        () = peers::watch(node, told) => {}
+        () = leave(node, config, peers) => {}
+    }
+}
+
+async fn leave(node: &Arc<Node>, config: DrainConfig, mut peers: Peers) {
     tokio::time::sleep(config.delay).await;
     node.lifecycle.advance(Phase::Draining);
-    let left = tokio::time::timeout(config.spread, async {
-        send_away(node, config.spread).await;
+    let started = Instant::now();
+    // Nothing may be known for as long as Redis is away.
+    let _ = tokio::time::timeout(FIRST_LOOK.min(config.within / 4), peers.wait_for(Option::is_some)).await;
+    let left = tokio::time::timeout_at(started + config.within, async {
+        send_away(node, started + config.within.mul_f32(SENDING), &peers).await;
         // Commands over HTTP have places and no sessions.
-        while !node.sessions.is_empty() || node.admission.connections() > 0 {
+        while connections(node) > 0 {
             tokio::time::sleep(TICK).await;
         }
     });
     if left.await.is_ok() {
         tracing::info!("all clients have gone");
-    } else {
-        tracing::warn!(clients = node.sessions.len(), "clients cut off: drain_s is over");
     }
-    node.presence.end(PRESENCE_END).await;
+    // The others need not wait until they forget this node: it holds nobody any more that comes to them.
+    let farewell = async { tokio::join!(tell_forced_closes(node), report::tell(node)) };
+    tokio::join!(node.presence.end(END), async { tokio::time::timeout(END, farewell).await.ok() });
 }
 
-/// Tells every client to leave, evenly over the first part of `within`.
-async fn send_away(node: &Arc<Node>, within: Duration) {
-    let sessions = node.sessions.all();
-    let count = u32::try_from(sessions.len()).unwrap_or(u32::MAX);
-    let unhurried = Duration::from_millis(u64::from(count) * 1_000 / CLIENTS_A_SECOND);
-    // The last ones need time for their farewell.
-    let window = unhurried.min(within.mul_f32(0.8));
-    tracing::info!(clients = count, window_ms = window.as_millis(), "sending clients away");
-    let started = tokio::time::Instant::now();
-    for (index, session) in (0_u32..).zip(sessions) {
-        let due = started + window.mul_f64(f64::from(index) / f64::from(count.max(1)));
-        if due > tokio::time::Instant::now() + TICK {
-            tokio::time::sleep_until(due).await;
+/// Tells every client to leave, the last one at `until`.
+async fn send_away(node: &Arc<Node>, until: Instant, peers: &Peers) {
+    let mut sessions = node.sessions.all();
+    let mut due = Instant::now();
+    let mut told = Told::default();
+    loop {
+        let pace = pace_of(node, peers, sessions.len(), until.saturating_duration_since(Instant::now()));
+        told.tell(sessions.len(), pace, peers);
+        let Some(session) = sessions.pop() else { return };
+        // Who has gone by itself takes nobody's place.
+        if session.close(&farewell(&session)) {
+            let now = Instant::now();
+            due = due.max(now - ARREARS) + pace.gap;
+            if due > now + TICK {
+                tokio::time::sleep_until(due).await;
+            }
         }
-        session.close(&farewell(&session));
+    }
+}
+
+fn pace_of(node: &Node, peers: &Peers, waiting: usize, left: Duration) -> Pace {
+    let peers = peers.borrow();
+    pace::of_drain(waiting, node.config.accept_budget_per_s, peers.as_deref().unwrap_or_default(), left)
+}
+
+/// What the log has said already.
+#[derive(Default)]
+struct Told {
+    start: bool,
+    forced: bool,
+}
+
+impl Told {
+    fn tell(&mut self, clients: usize, pace: Pace, peers: &Peers) {
+        let gap_ms = pace.gap.as_secs_f64() * 1_000.0;
+        if !self.start {
+            let nodes = peers.borrow().iter().flatten().filter(|peer| peer.serves()).count();
+            tracing::info!(clients, gap_ms, nodes, "sending clients away");
+            self.start = true;
+        }
+        if pace.is_forced && !self.forced {
+            let advice = "clients go faster than the other nodes are ready to take them: raise drain_s, or \
+                          accept_budget_per_s or connections_max of the other nodes";
+            tracing::warn!(clients, gap_ms, "{advice}");
+            self.forced = true;
+        }
+    }
+}
+
+/// Clients that are still connected, one way or another.
+fn connections(node: &Node) -> usize {
+    node.sessions.len().max(node.admission.connections())
+}
+
+/// Nobody reads this node's counters any more, so the others count whom it cuts off.
+async fn tell_forced_closes(node: &Arc<Node>) {
+    let clients = connections(node);
+    if clients == 0 {
+        return;
+    }
+    tracing::warn!(clients, "clients cut off: drain_s is over");
+    if let Err(error) = node.control.tell_forced_closes(clients as u64).await {
+        tracing::warn!(%error, "the other nodes don't count them");
     }
 }
 
 /// What a client is told that has to go to another node.
 pub fn farewell(session: &Session) -> Farewell {
-    Farewell {
-        code: CloseCode::Draining,
-        reason: CloseCode::Draining.reason().to_owned(),
-        after_ms: spread_ms(session.id().0, RETURN_WITHIN_MS),
-    }
+    pace::farewell(session, CloseCode::Draining.reason())
 }

@@ -263,6 +263,10 @@ impl Instruments {
         self.gauge("fanfare_draining", "Whether the node is shutting down (1) or not (0)", |node| {
             u64::from(node.lifecycle.phase() > Phase::Serving)
         });
+        let help = "Clients a second that this node is ready to take over from other nodes";
+        self.gauge("fanfare_accept_budget_per_second", help, |node| u64::from(node.config.accept_budget_per_s));
+        let help = "Clients that other nodes cut off when their drain was over, as they told";
+        self.counter("fanfare_drain_forced_closes_total", help, |metrics| metrics.drain_forced_closes.get());
         self.gauges("fanfare_build_info", "Always 1; the label tells the version", |_, tell| {
             tell(&[KeyValue::new("version", env!("CARGO_PKG_VERSION"))], 1);
         });

@@ -41,6 +41,8 @@ pub mod node;
 pub mod open_files;
 pub mod origin;
 pub mod own_channels;
+mod pace;
+mod peers;
 pub mod presence;
 pub mod problem;
 pub mod process;

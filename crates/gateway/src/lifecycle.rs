@@ -1,9 +1,11 @@
 //! Where a node stands between its start and its end.
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 /// A node's phases, in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Takes clients.
     Serving,
@@ -36,6 +38,11 @@ impl Lifecycle {
             *current = phase.max(*current);
             is_later
         });
+    }
+
+    /// The phase from now on.
+    pub fn watch(&self) -> watch::Receiver<Phase> {
+        self.0.subscribe()
     }
 
     /// Waits until `phase` is reached.

@@ -50,6 +50,8 @@ pub struct Metrics {
     pub overflowed: Count,
     /// Gap notices sent.
     pub gaps: Count,
+    /// Clients that nodes cut off when their drain was over, as those nodes told.
+    pub drain_forced_closes: Count,
     /// How often something was missing on a topic's channel and had to be read from its history.
     pub holes: Count,
     /// Durable events that were dropped since their position was known already.
@@ -120,6 +122,7 @@ impl Metrics {
             deliveries: Count::default(),
             overflowed: Count::default(),
             gaps: Count::default(),
+            drain_forced_closes: Count::default(),
             holes: Count::default(),
             positions_repeated: Count::default(),
             positions_unfounded: Count::default(),
@@ -211,6 +214,10 @@ impl Metrics {
 
     pub(crate) fn gaps(&self, told: u64) {
         self.gaps.add(told);
+    }
+
+    pub(crate) fn drain_forced_closes(&self, clients: u64) {
+        self.drain_forced_closes.add(clients);
     }
 
     /// Counts something that was missing on a topic's channel.

@@ -39,6 +39,8 @@ use crate::socket::Socket;
 pub struct NodeConfig {
     /// Connections.
     pub admission: AdmissionLimits,
+    /// Clients a second that it is ready to take over from other nodes.
+    pub accept_budget_per_s: u32,
     /// Subscriptions of one connection, its own topics included.
     pub subscriptions_max: usize,
     /// Frames of one connection.
@@ -168,7 +170,7 @@ impl Node {
         let (hub, task) = Hub::new(hub_config, around);
         critical::spawn("hub", task.run());
         let id: Arc<str> = id.into();
-        let control = Control::new(&id, backplane.clone(), Arc::clone(&sessions));
+        let control = Control::new(&id, backplane.clone(), Arc::clone(&sessions), Arc::clone(&metrics));
         critical::spawn("control", Arc::clone(&control).run(Arc::clone(&own_channels)));
         let heartbeat = Arc::new(Heartbeat::new(config.ping_ms, clock.now()));
         let watching = Arc::clone(&heartbeat);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::MissedTickBehavior;
 
+use crate::lifecycle::Phase;
 use crate::node::Node;
 
 /// How often it is told.
@@ -18,7 +19,7 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(10);
 /// Tenants in a report, those with the most connections: about 40 KB.
 const TENANTS_MAX: usize = 1_000;
 
-/// One node, as it says itself. Newer nodes may say more.
+/// One node, as it says itself. Newer nodes may say more, and older ones less.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Report {
     /// Its id.
@@ -34,6 +35,15 @@ pub(crate) struct Report {
     /// Tenants that have connections and no room in the report.
     #[serde(default)]
     pub(crate) tenants_left_out: u64,
+    /// Where it stands. Older nodes don't say.
+    #[serde(default)]
+    pub(crate) phase: Option<Phase>,
+    /// Connections that it may have. Older nodes don't say.
+    #[serde(default)]
+    pub(crate) connections_max: Option<u64>,
+    /// Clients a second that it is ready to take over from others. Older nodes don't say.
+    #[serde(default)]
+    pub(crate) accept_budget_per_s: Option<u32>,
 }
 
 impl Report {
@@ -54,19 +64,32 @@ impl Report {
             connections: node.sessions.len() as u64,
             tenants: counts.into_iter().map(|(tenant, count)| (tenant.as_str().to_owned(), count)).collect(),
             tenants_left_out: left_out as u64,
+            phase: Some(node.lifecycle.phase()),
+            connections_max: Some(node.config.admission.node as u64),
+            accept_budget_per_s: Some(node.config.accept_budget_per_s),
         }
     }
 }
 
-/// Reports until the task is dropped. That a report is lost harms nobody: the next one is near.
+/// Reports until the task is dropped, and at once when the node's phase changes.
 pub(crate) async fn run(node: Arc<Node>) {
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut phases = node.lifecycle.watch();
     loop {
-        ticks.tick().await;
-        let report = serde_json::to_vec(&Report::of(&node)).expect("a report is plain data");
-        if let Err(error) = node.backplane.report(&node.id, report.into(), FORGOTTEN_AFTER).await {
-            tracing::debug!(%error, "this node's report was not taken");
+        tokio::select! {
+            _ = ticks.tick() => {}
+            // The sender lives as long as the node.
+            _ = phases.changed() => {}
         }
+        tell(&node).await;
+    }
+}
+
+/// Reports once. That a report is lost harms nobody: the next one is near.
+pub(crate) async fn tell(node: &Node) {
+    let report = serde_json::to_vec(&Report::of(node)).expect("a report is plain data");
+    if let Err(error) = node.backplane.report(&node.id, report.into(), FORGOTTEN_AFTER).await {
+        tracing::debug!(%error, "this node's report was not taken");
     }
 }

@@ -212,6 +212,7 @@ fn node_config(config: &Config, connections_max: usize) -> NodeConfig {
             address: or_none(limits.connections_per_address_max),
             unauthenticated: or_none(limits.unauthenticated_per_address_max),
         },
+        accept_budget_per_s: limits.accept_budget_per_s,
         subscriptions_max: limits.subscriptions_per_connection_max as usize,
         frame_rate: FrameRate {
             per_minute: at_least_1(limits.frames_per_minute),

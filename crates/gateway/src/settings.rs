@@ -184,7 +184,7 @@ pub struct Settings {
     /// After SIGTERM: not ready but still accepting for this long, because balancers learn late
     #[arg(long, default_value = "5", value_name = "SECONDS", help_heading = "Node")]
     pub drain_delay_s: u64,
-    /// After the drain delay: clients are told to leave, spread over this long
+    /// After the drain delay: clients are told to leave, as fast as the other nodes can take them, and have this long at most
     #[arg(long, default_value = "30", value_name = "SECONDS", help_heading = "Node")]
     pub drain_s: u64,
     /// How often files that may change are looked at
@@ -277,6 +277,9 @@ pub struct Settings {
     /// New connections taken in a second
     #[arg(long, default_value = "5000", value_name = "N", help_heading = "Limits")]
     pub accept_per_s: u64,
+    /// Clients a second that this node is ready to take over from nodes that drain [default: 500, or accept_per_s if that is less]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub accept_budget_per_s: Option<u64>,
     /// Connections that wait in the kernel to be taken
     #[arg(long, default_value = "4096", value_name = "N", help_heading = "Limits")]
     pub listen_backlog: u64,

@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 
 /// Name, type, labels: all that a node ever tells.
 const PROMISED: &[(&str, &str, &[&str])] = &[
+    ("fanfare_accept_budget_per_second", "gauge", &[]),
     ("fanfare_answers_dropped_total", "counter", &["reason"]),
     ("fanfare_api_requests_total", "counter", &["status"]),
     ("fanfare_backplane_lag_seconds", "gauge", &[]),
@@ -29,6 +30,7 @@ const PROMISED: &[(&str, &str, &[&str])] = &[
     ("fanfare_connections_opened_total", "counter", &[]),
     ("fanfare_connections_unauthenticated", "gauge", &[]),
     ("fanfare_deliveries_total", "counter", &[]),
+    ("fanfare_drain_forced_closes_total", "counter", &[]),
     ("fanfare_draining", "gauge", &[]),
     ("fanfare_event_bytes_received_total", "counter", &[]),
     ("fanfare_event_streams", "gauge", &[]),
@@ -210,6 +212,7 @@ async fn every_metric_has_the_name_the_type_and_the_labels_that_are_documented()
         ("fanfare_event_streams", 0.0),
         ("fanfare_backplane_up", 1.0),
         ("fanfare_draining", 0.0),
+        ("fanfare_accept_budget_per_second", 500.0),
         (concat!("fanfare_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1.0),
     ] {
         assert!((scrape.value(series) - value).abs() < 1e-9, "{series} is {}, not {value}", scrape.value(series));

@@ -49,6 +49,8 @@ pub struct Limits {
     pub close_timeout: Duration,
     /// New connections taken in a second.
     pub accept_per_s: u32,
+    /// Clients that this node is ready to take over from others in a second.
+    pub accept_budget_per_s: u32,
     /// Connections that wait in the kernel.
     pub listen_backlog: u32,
 }
@@ -62,9 +64,13 @@ pub struct OutboxConfig {
     pub node_bytes_max: usize,
 }
 
+/// Clients a second that a node is ready to take over unless it is told otherwise: about 30 ms of CPU at 56 µs each.
+const ACCEPT_BUDGET_PER_S: u32 = 500;
+
 const MESSAGE_BYTES: std::ops::RangeInclusive<usize> = 1024..=16 << 20;
 
 pub(super) fn check(settings: &Settings, check: &mut Checker) -> Limits {
+    let accept_per_s = check.count("accept_per_s", settings.accept_per_s, 1..=10_000_000);
     Limits {
         connections_max: check.count("connections_max", settings.connections_max, 1..=u32::MAX),
         connections_per_tenant_max: check.limit("connections_per_tenant_max", settings.connections_per_tenant_max),
@@ -90,9 +96,21 @@ pub(super) fn check(settings: &Settings, check: &mut Checker) -> Limits {
         auth_timeout: check.ms("auth_timeout_ms", settings.auth_timeout_ms, 10..=600_000),
         header_timeout: check.ms("header_timeout_ms", settings.header_timeout_ms, 10..=600_000),
         close_timeout: check.ms("close_timeout_ms", settings.close_timeout_ms, 10..=600_000),
-        accept_per_s: check.count("accept_per_s", settings.accept_per_s, 1..=10_000_000),
+        accept_per_s,
+        accept_budget_per_s: accept_budget(settings, accept_per_s, check),
         listen_backlog: check.count("listen_backlog", settings.listen_backlog, 1..=65_535),
     }
+}
+
+/// No more than the listener takes.
+fn accept_budget(settings: &Settings, accept_per_s: u32, check: &mut Checker) -> u32 {
+    let Some(given) = settings.accept_budget_per_s else { return ACCEPT_BUDGET_PER_S.min(accept_per_s) };
+    let budget = check.count("accept_budget_per_s", given, 1..=10_000_000);
+    if budget > accept_per_s {
+        let fix = format!("make it at most {accept_per_s}, which is accept_per_s, or raise that");
+        check.problem("accept_budget_per_s", budget, "more than this node takes in a second", &fix);
+    }
+    budget
 }
 
 pub(super) fn check_outbox(

@@ -51,7 +51,8 @@ fn with_a_secret_the_defaults_make_a_node() {
     assert_eq!(config.outbox, OutboxConfig { bytes_max: 1 << 20, node_bytes_max: 2 << 30 });
     assert_eq!(config.limits.connections_per_user_max, None);
     assert_eq!(config.limits.unauthenticated_per_address_max, Some(256));
-    assert_eq!(config.drain.delay, Duration::from_secs(5));
+    assert_eq!(config.drain, DrainConfig { delay: Duration::from_secs(5), within: Duration::from_secs(30) });
+    assert_eq!(config.limits.accept_budget_per_s, 500);
     assert_eq!(config.ping_interval, Duration::from_secs(25));
     assert_eq!(config.log.summary_interval, Some(Duration::from_secs(10)));
     assert!(config.node_id.starts_with("web-1-"), "{}", config.node_id);
@@ -100,6 +101,14 @@ fn dev_listens_on_loopback_only() {
 }
 
 #[test]
+fn a_node_that_takes_few_clients_a_second_promises_no_more() {
+    let budget = |settings: &[(&str, &str)]| node(settings).unwrap().limits.accept_budget_per_s;
+    assert_eq!(budget(&[("accept_per_s", "100")]), 100);
+    assert_eq!(budget(&[("accept_per_s", "100"), ("accept_budget_per_s", "100")]), 100);
+    assert_eq!(budget(&[("accept_budget_per_s", "5000")]), 5_000);
+}
+
+#[test]
 fn all_bad_values_are_reported_at_once() {
     let settings = [
         ("listen", "here"),
@@ -136,6 +145,11 @@ fn each_problem_says_what_to_do() {
         ("trusted_proxies", "10.0.0.0/40", "not a network; give CIDR, such as 10.0.0.0/8"),
         ("connections_max", "0", "too small; give a number from 1 to 4294967295"),
         ("ping_ms", "1", "too small; give a number from 10 to 3600000"),
+        (
+            "accept_budget_per_s",
+            "5001",
+            "more than this node takes in a second; make it at most 5000, which is accept_per_s, or raise that",
+        ),
         ("event_bytes_max", "1000000000", "too large; give a number from 1024 to 16777216"),
         (
             "outbox_bytes_max",

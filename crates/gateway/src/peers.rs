@@ -1,0 +1,107 @@
+//! The other nodes, as they report themselves: where they stand, what they hold, how fast they take clients. Deliberately no
+//! decision: how fast clients go to them is in [`crate::pace`], which clients go in [`crate::drain`].
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::lifecycle::Phase;
+use crate::node::Node;
+use crate::report::Report;
+
+/// How long reading the reports may take.
+const READ_WITHIN: Duration = Duration::from_secs(1);
+
+/// Between two looks at them while clients are sent away. They change every two seconds, and at once with a node's phase.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What a node is taken to be ready for that doesn't say: as fast as its own version sends clients away.
+const UNTOLD_BUDGET_PER_S: u32 = 500;
+
+/// Another node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Peer {
+    /// None when it is too old to say.
+    pub(crate) phase: Option<Phase>,
+    /// What it holds.
+    pub(crate) connections: u64,
+    /// What it may hold beyond that.
+    pub(crate) room: u64,
+    /// Clients a second that it is ready to take over.
+    pub(crate) accept_budget_per_s: u32,
+}
+
+impl Peer {
+    /// Whether balancers send clients to it. One that doesn't say is taken to serve.
+    pub(crate) fn serves(&self) -> bool {
+        matches!(self.phase, None | Some(Phase::Serving))
+    }
+
+    fn of(report: &Report) -> Self {
+        Self {
+            room: report.connections_max.map_or(u64::MAX, |max| max.saturating_sub(report.connections)),
+            phase: report.phase,
+            connections: report.connections,
+            accept_budget_per_s: report.accept_budget_per_s.unwrap_or(UNTOLD_BUDGET_PER_S),
+        }
+    }
+}
+
+/// All nodes but this one that are not forgotten; None when that can't be read now.
+pub(crate) async fn read(node: &Node) -> Option<Vec<Peer>> {
+    let reports = match tokio::time::timeout(READ_WITHIN, node.backplane.reports()).await {
+        Ok(Ok(reports)) => reports,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "the reports of other nodes can't be read");
+            return None;
+        }
+        Err(_) => {
+            tracing::debug!("the reports of other nodes were not read in time");
+            return None;
+        }
+    };
+    let read = reports.iter().filter_map(|report| serde_json::from_slice::<Report>(&report.report).ok());
+    Some(read.filter(|report| report.node != *node.id).map(|report| Peer::of(&report)).collect())
+}
+
+/// Keeps looking at them, until it is dropped. What can't be read is told as it was read last.
+pub(crate) async fn watch(node: &Node, told: watch::Sender<Option<Vec<Peer>>>) {
+    loop {
+        if let Some(peers) = read(node).await {
+            told.send_replace(Some(peers));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use super::*;
+
+    fn peer(report: &str) -> Peer {
+        Peer::of(&serde_json::from_str(report).unwrap())
+    }
+
+    #[test]
+    fn a_node_that_is_too_old_to_say_more_serves_and_takes_what_its_version_sends() {
+        let told = peer(r#"{"node":"a","version":"0.0.9","uptime_s":7,"connections":3,"tenants":{"acme":3}}"#);
+        assert!(told.serves());
+        assert_eq!((told.connections, told.room, told.accept_budget_per_s), (3, u64::MAX, 500));
+    }
+
+    #[test]
+    fn a_node_says_where_it_stands_and_newer_ones_may_say_more() {
+        let report = |phase: &str| {
+            format!(
+                r#"{{"node":"a","version":"9","uptime_s":7,"connections":30,"tenants":{{}},"phase":"{phase}",
+                    "connections_max":25,"accept_budget_per_s":40,"mood":"good"}}"#
+            )
+        };
+        for (phase, serves) in [("serving", true), ("leaving", false), ("draining", false)] {
+            let told = peer(&report(phase));
+            assert_eq!((told.serves(), told.room, told.accept_budget_per_s), (serves, 0, 40), "{phase}");
+        }
+    }
+}
