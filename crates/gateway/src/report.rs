@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::time::MissedTickBehavior;
 
 use crate::lifecycle::Phase;
 use crate::node::Node;
 
 /// How often it is told.
 const INTERVAL: Duration = Duration::from_secs(2);
+
+/// Until it is told again when it was not taken, as by a backplane that is not connected yet.
+const RETRY: Duration = Duration::from_millis(200);
 
 /// A node that hasn't reported for so long is forgotten.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(10);
@@ -73,23 +75,20 @@ impl Report {
 
 /// Reports until the task is dropped, and at once when the node's phase changes.
 pub(crate) async fn run(node: Arc<Node>) {
-    let mut ticks = tokio::time::interval(INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut phases = node.lifecycle.watch();
     loop {
+        let pause = if tell(&node).await { INTERVAL } else { RETRY };
         tokio::select! {
-            _ = ticks.tick() => {}
+            () = tokio::time::sleep(pause) => {}
             // The sender lives as long as the node.
             _ = phases.changed() => {}
         }
-        tell(&node).await;
     }
 }
 
-/// Reports once. That a report is lost harms nobody: the next one is near.
-pub(crate) async fn tell(node: &Node) {
+/// Reports once, and says whether that was taken.
+pub(crate) async fn tell(node: &Node) -> bool {
     let report = serde_json::to_vec(&Report::of(node)).expect("a report is plain data");
-    if let Err(error) = node.backplane.report(&node.id, report.into(), FORGOTTEN_AFTER).await {
-        tracing::debug!(%error, "this node's report was not taken");
-    }
+    let told = node.backplane.report(&node.id, report.into(), FORGOTTEN_AFTER).await;
+    told.inspect_err(|error| tracing::debug!(%error, "this node's report was not taken")).is_ok()
 }

@@ -2,6 +2,7 @@
 //! is configured. What one client and one node say to each other is told elsewhere.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod accept_budget;
 mod bad_events;
 mod client_publish;
 mod command_line;
