@@ -70,6 +70,8 @@ pub struct Config {
     pub ping_interval: Duration,
     /// Shutting down.
     pub drain: DrainConfig,
+    /// Sending clients away to nodes that have fewer.
+    pub shed: ShedConfig,
     /// What is logged and how.
     pub log: LogConfig,
     /// Caps on the cardinality of metrics.
@@ -96,6 +98,15 @@ pub struct DrainConfig {
     pub delay: Duration,
     /// Then clients are told to leave, and have this long at most.
     pub within: Duration,
+}
+
+/// Sending clients away to nodes that have fewer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShedConfig {
+    /// Whether this node does so at all.
+    pub is_on: bool,
+    /// More than this is too much, in per cent of the mean of all nodes.
+    pub above_percent: u32,
 }
 
 /// What kind of node is wanted.
@@ -161,6 +172,10 @@ impl Config {
             drain: DrainConfig {
                 delay: check.seconds("drain_delay_s", settings.drain_delay_s, 0..=3600),
                 within: check.seconds("drain_s", settings.drain_s, 0..=3600),
+            },
+            shed: ShedConfig {
+                is_on: settings.shed,
+                above_percent: check.count("shed_above_percent", settings.shed_above_percent, 101..=1000),
             },
             log: observe::check_log(settings, check),
             metrics: observe::check_metrics(settings, check),

@@ -267,6 +267,8 @@ impl Instruments {
         self.gauge("fanfare_accept_budget_per_second", help, |node| u64::from(node.config.accept_budget_per_s));
         let help = "Clients that other nodes cut off when their drain was over, as they told";
         self.counter("fanfare_drain_forced_closes_total", help, |metrics| metrics.drain_forced_closes.get());
+        let help = "Clients sent away because other nodes have fewer";
+        self.counter("fanfare_shed_total", help, |metrics| metrics.shed.get());
         self.gauges("fanfare_build_info", "Always 1; the label tells the version", |_, tell| {
             tell(&[KeyValue::new("version", env!("CARGO_PKG_VERSION"))], 1);
         });

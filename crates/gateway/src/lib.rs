@@ -58,6 +58,7 @@ pub mod serve;
 pub mod sessions;
 pub mod settings;
 pub mod shard;
+mod shed;
 pub mod socket;
 pub mod sse;
 pub mod summary;

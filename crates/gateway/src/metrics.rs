@@ -52,6 +52,8 @@ pub struct Metrics {
     pub gaps: Count,
     /// Clients that nodes cut off when their drain was over, as those nodes told.
     pub drain_forced_closes: Count,
+    /// Clients sent away to nodes that have fewer.
+    pub shed: Count,
     /// How often something was missing on a topic's channel and had to be read from its history.
     pub holes: Count,
     /// Durable events that were dropped since their position was known already.
@@ -123,6 +125,7 @@ impl Metrics {
             overflowed: Count::default(),
             gaps: Count::default(),
             drain_forced_closes: Count::default(),
+            shed: Count::default(),
             holes: Count::default(),
             positions_repeated: Count::default(),
             positions_unfounded: Count::default(),
@@ -218,6 +221,10 @@ impl Metrics {
 
     pub(crate) fn drain_forced_closes(&self, clients: u64) {
         self.drain_forced_closes.add(clients);
+    }
+
+    pub(crate) fn shed(&self) {
+        self.shed.add(1);
     }
 
     /// Counts something that was missing on a topic's channel.

@@ -7,7 +7,6 @@ use fanfare_core::time::spread_ms;
 use fanfare_core::{Farewell, Session};
 use fanfare_protocol::CloseCode;
 
-use crate::lifecycle::Phase;
 use crate::peers::Peer;
 
 /// How much of the budgets is used. Balancers spread by chance, and clients come of their own accord too: a node may get
@@ -32,13 +31,14 @@ pub(crate) struct Pace {
 /// The pace of a node that ends: `waiting` clients are to go in the time `left`, to those `peers` that serve.
 ///
 /// As slow as is good for the emptiest nodes, to which a balancer may send everybody who comes; with too little time for
-/// that, as fast as all together can take; and with too little time for that too, faster. Nodes that drain at the same time
+/// that, as fast as all together can take; and with too little time for that too, faster. Nodes that leave at the same time
 /// share, each by what it holds. If no other node serves, the pace is that of one node as ready as this one, which comes in
 /// its place.
 pub(crate) fn of_drain(waiting: usize, own_budget_per_s: u32, peers: &[Peer], left: Duration) -> Pace {
     let waiting = float(waiting as u64);
-    let draining = peers.iter().filter(|peer| peer.phase == Some(Phase::Draining));
-    let all_waiting = waiting + float(draining.map(|peer| peer.connections).sum());
+    // One that leaves may drain any moment: those that were told to together do everything together.
+    let leaving = peers.iter().filter(|peer| !peer.serves());
+    let all_waiting = waiting + float(leaving.map(|peer| peer.connections).sum());
     let share = if all_waiting > 0.0 { waiting / all_waiting } else { 1.0 };
     let serving: Vec<&Peer> = peers.iter().filter(|peer| peer.serves()).collect();
     let (emptiest, all) = if serving.is_empty() {
@@ -53,6 +53,11 @@ pub(crate) fn of_drain(waiting: usize, own_budget_per_s: u32, peers: &[Peer], le
     Pace { gap: gap((emptiest * share).max(needed)), is_forced }
 }
 
+/// The time between two clients of a node that gives up some of them to `takers`, of which its part is `share`.
+pub(crate) fn of_shedding(takers: &[&Peer], share: f64) -> Duration {
+    gap(takes_per_s(&emptiest(takers)) * share)
+}
+
 /// What a client is told that has to go to another node.
 pub(crate) fn farewell(session: &Session, reason: &str) -> Farewell {
     Farewell {
@@ -64,7 +69,7 @@ pub(crate) fn farewell(session: &Session, reason: &str) -> Farewell {
 }
 
 /// A count, for rates.
-fn float(count: u64) -> f64 {
+pub(crate) fn float(count: u64) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
@@ -91,11 +96,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::lifecycle::Phase;
 
     const LONG: Duration = Duration::from_hours(1);
 
     fn peer(phase: Phase, connections: u64, accept_budget_per_s: u32) -> Peer {
-        Peer { phase: Some(phase), connections, room: 1_000_000, accept_budget_per_s }
+        let node = format!("{connections}");
+        Peer { node, uptime_s: 1, phase: Some(phase), connections, room: 1_000_000, accept_budget_per_s }
     }
 
     fn serving(connections: u64, accept_budget_per_s: u32) -> Peer {
@@ -153,14 +160,22 @@ mod tests {
 
     #[test]
     fn nodes_that_drain_together_share_by_what_they_hold() {
-        let others = [serving(0, 500), peer(Phase::Draining, 3_000, 500), peer(Phase::Leaving, 9_000, 500)];
-        assert!(is_about(per_s(of_drain(1_000, 500, &others, LONG)), 350.0 / 4.0));
+        let others = [serving(0, 500), peer(Phase::Draining, 3_000, 500), peer(Phase::Leaving, 4_000, 500)];
+        assert!(is_about(per_s(of_drain(1_000, 500, &others, LONG)), 350.0 / 8.0));
     }
 
     #[test]
     fn a_node_alone_goes_as_if_one_like_it_took_its_place() {
         assert!(is_about(per_s(of_drain(1_000, 200, &[], LONG)), 140.0));
-        assert!(is_about(per_s(of_drain(1_000, 200, &[peer(Phase::Leaving, 5, 500)], LONG)), 140.0));
+        assert!(is_about(per_s(of_drain(1_000, 200, &[peer(Phase::Leaving, 0, 500)], LONG)), 140.0));
+    }
+
+    #[test]
+    fn nobody_is_given_up_to_nodes_that_take_nobody() {
+        assert_eq!(of_shedding(&[], 1.0), Duration::MAX);
+        let full = Peer { room: 0, ..serving(10, 500) };
+        assert_eq!(of_shedding(&[&full], 1.0), Duration::MAX);
+        assert!(is_about(1.0 / of_shedding(&[&serving(10, 500)], 0.5).as_secs_f64(), 175.0));
     }
 
     fn any_peer() -> impl Strategy<Value = Peer> {
@@ -171,7 +186,7 @@ mod tests {
             Just(Some(Phase::Draining))
         ];
         (phase, 0_u64..5_000, 0_u64..5_000, 1_u32..1_000).prop_map(|(phase, connections, room, accept_budget_per_s)| {
-            Peer { phase, connections, room, accept_budget_per_s }
+            Peer { node: "a".to_owned(), uptime_s: 1, phase, connections, room, accept_budget_per_s }
         })
     }
 

@@ -1,5 +1,5 @@
 //! The other nodes, as they report themselves: where they stand, what they hold, how fast they take clients. Deliberately no
-//! decision: how fast clients go to them is in [`crate::pace`], which clients go in [`crate::drain`].
+//! decision: how fast clients go to them is in [`crate::pace`], which clients go in [`crate::drain`] and [`crate::shed`].
 
 use std::time::Duration;
 
@@ -21,6 +21,10 @@ const UNTOLD_BUDGET_PER_S: u32 = 500;
 /// Another node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Peer {
+    /// Its id.
+    pub(crate) node: String,
+    /// Since its start: another value is another report.
+    pub(crate) uptime_s: u64,
     /// None when it is too old to say.
     pub(crate) phase: Option<Phase>,
     /// What it holds.
@@ -40,6 +44,8 @@ impl Peer {
     fn of(report: &Report) -> Self {
         Self {
             room: report.connections_max.map_or(u64::MAX, |max| max.saturating_sub(report.connections)),
+            node: report.node.clone(),
+            uptime_s: report.uptime_s,
             phase: report.phase,
             connections: report.connections,
             accept_budget_per_s: report.accept_budget_per_s.unwrap_or(UNTOLD_BUDGET_PER_S),

@@ -31,7 +31,7 @@ use crate::node::{Node, NodeConfig};
 use crate::readiness::Readiness;
 use crate::routes::Routes;
 use crate::watched_file::WatchedFile;
-use crate::{dead_peer, drain, open_files, report, summary, tls};
+use crate::{dead_peer, drain, open_files, report, shed, summary, tls};
 
 /// Runs a node until a signal ends it.
 pub async fn run(config: Config) -> anyhow::Result<()> {
@@ -113,6 +113,9 @@ fn serve_inside(node: &Arc<Node>, config: &Config, inside: Inside) -> anyhow::Re
     });
     let api_routes = Arc::new(Api::new(Arc::clone(node), api_keys, api_limits(config)));
     tokio::spawn(report::run(Arc::clone(node)));
+    if config.shed.is_on {
+        tokio::spawn(shed::run(Arc::clone(node), config.shed.above_percent));
+    }
     let admin_listen = admin.local_addr()?;
     tracing::info!(listen = %admin_listen, "serving operators");
     let mut admin_port = HttpPort { admin: Some(admin_routes), api: None };

@@ -187,6 +187,12 @@ pub struct Settings {
     /// After the drain delay: clients are told to leave, as fast as the other nodes can take them, and have this long at most
     #[arg(long, default_value = "30", value_name = "SECONDS", help_heading = "Node")]
     pub drain_s: u64,
+    /// Whether this node sends clients away, slowly, while it has well more than the mean of all nodes: when nodes were added
+    #[arg(long, action = clap::ArgAction::Set, default_value = "false", value_name = "BOOL", help_heading = "Node")]
+    pub shed: bool,
+    /// How much is well more, in per cent of the mean
+    #[arg(long, default_value = "110", value_name = "PERCENT", help_heading = "Node")]
+    pub shed_above_percent: u64,
     /// How often files that may change are looked at
     #[arg(long, default_value = "5", value_name = "SECONDS", help_heading = "Node")]
     pub reload_interval_s: u64,
@@ -277,7 +283,7 @@ pub struct Settings {
     /// New connections taken in a second
     #[arg(long, default_value = "5000", value_name = "N", help_heading = "Limits")]
     pub accept_per_s: u64,
-    /// Clients a second that this node is ready to take over from nodes that drain [default: 500, or accept_per_s if that is less]
+    /// Clients a second that this node is ready to take over from nodes that drain or shed [default: 500, or accept_per_s if that is less]
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub accept_budget_per_s: Option<u64>,
     /// Connections that wait in the kernel to be taken

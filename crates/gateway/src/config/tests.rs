@@ -52,7 +52,7 @@ fn with_a_secret_the_defaults_make_a_node() {
     assert_eq!(config.limits.connections_per_user_max, None);
     assert_eq!(config.limits.unauthenticated_per_address_max, Some(256));
     assert_eq!(config.drain, DrainConfig { delay: Duration::from_secs(5), within: Duration::from_secs(30) });
-    assert_eq!(config.limits.accept_budget_per_s, 500);
+    assert_eq!((config.limits.accept_budget_per_s, config.shed.is_on, config.shed.above_percent), (500, false, 110));
     assert_eq!(config.ping_interval, Duration::from_secs(25));
     assert_eq!(config.log.summary_interval, Some(Duration::from_secs(10)));
     assert!(config.node_id.starts_with("web-1-"), "{}", config.node_id);
@@ -150,6 +150,7 @@ fn each_problem_says_what_to_do() {
             "5001",
             "more than this node takes in a second; make it at most 5000, which is accept_per_s, or raise that",
         ),
+        ("shed_above_percent", "100", "too small; give a number from 101 to 1000"),
         ("event_bytes_max", "1000000000", "too large; give a number from 1024 to 16777216"),
         (
             "outbox_bytes_max",

@@ -19,6 +19,7 @@ mod redis_cluster;
 mod rotation;
 mod rules;
 mod sentinel;
+mod shedding;
 #[path = "../support/mod.rs"]
 mod support;
 mod traffic;
