@@ -35,14 +35,14 @@ fn check(payload: &[u8], event: &Event) {
     assert!((1..=200).contains(&event.event_type.len()));
 
     let mut frame = Vec::new();
-    event_frame_json(&mut frame, "channel:orders", event);
+    event_frame_json(&mut frame, "channel:orders", event, None);
     let frame: Frame<'_> = serde_json::from_slice(&frame).expect("a frame is JSON");
     assert_eq!((frame.op, frame.topic), ("event", "channel:orders"));
     assert_eq!(frame.position, event.position.map(|position| position.to_string()));
     assert_eq!(frame.event.get().as_bytes(), event.envelope_json());
 
     let mut frame = Vec::new();
-    event_frame_msgpack(&mut frame, "channel:orders", event);
+    event_frame_msgpack(&mut frame, "channel:orders", event, None);
     let mut rest = &frame[..];
     let value = rmpv::decode::read_value(&mut rest).expect("a frame is MessagePack");
     assert!(rest.is_empty() && value["event"].is_map() && value["op"].as_str() == Some("event"));

@@ -5,7 +5,9 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use fanfare_protocol::{Change, Codec, Event, ServerFrame, TopicKey, event_frame_json, event_frame_msgpack};
+use fanfare_protocol::{
+    Change, Codec, Event, ServerFrame, TopicKey, Traceparent, event_frame_json, event_frame_msgpack,
+};
 
 use crate::frame;
 use crate::sequence::{Gap, Told};
@@ -37,9 +39,10 @@ pub struct Batch {
 
 /// What is told, and whom not.
 #[derive(Debug)]
-struct Member {
+pub struct Member {
     said: Said,
     except: Except,
+    traceparent: Option<Traceparent>,
 }
 
 /// What one frame tells.
@@ -73,14 +76,9 @@ struct Block {
 }
 
 impl Batch {
-    /// A batch; the second of each pair says who is left out.
-    pub fn new<T: Into<Said>, X: Into<Except>>(
-        topic: TopicId,
-        name: TopicKey,
-        told: impl IntoIterator<Item = (T, X)>,
-    ) -> Self {
-        let member = |(said, except): (T, X)| Member { said: said.into(), except: except.into() };
-        let members: Vec<_> = told.into_iter().map(member).collect();
+    /// A batch of what is told in this order.
+    pub fn new<M: Into<Member>>(topic: TopicId, name: TopicKey, told: impl IntoIterator<Item = M>) -> Self {
+        let members: Vec<_> = told.into_iter().map(Into::into).collect();
         let has_exceptions = members.iter().any(|member| member.except != Except::Nobody);
         let events = members.iter().filter(|member| matches!(member.said, Said::Told(Told::Event(_)))).count();
         let gaps = members.iter().filter(|member| matches!(member.said, Said::Told(Told::Gap(_)))).count();
@@ -180,10 +178,10 @@ impl Batch {
             payload.clear();
             match (&member.said, codec) {
                 (Said::Told(Told::Event(event)), Codec::Json) => {
-                    event_frame_json(&mut payload, self.name.topic(), event);
+                    event_frame_json(&mut payload, self.name.topic(), event, member.traceparent);
                 }
                 (Said::Told(Told::Event(event)), Codec::Msgpack) => {
-                    event_frame_msgpack(&mut payload, self.name.topic(), event);
+                    event_frame_msgpack(&mut payload, self.name.topic(), event, member.traceparent);
                 }
                 (Said::Told(Told::Gap(gap)), _) => payload = gap.frame(&self.name).encode(codec),
                 (Said::Change(change), _) => payload = change.frame(self.name.topic(), codec),
@@ -196,6 +194,21 @@ impl Batch {
             ends.push(bytes.len());
         }
         Block { bytes: bytes.into(), ends }
+    }
+}
+
+impl Member {
+    /// The span that an event's frame names as the node's own.
+    #[must_use]
+    pub fn in_span(self, traceparent: Option<Traceparent>) -> Self {
+        Self { traceparent, ..self }
+    }
+}
+
+/// The second of the pair says who is left out.
+impl<T: Into<Said>, X: Into<Except>> From<(T, X)> for Member {
+    fn from((said, except): (T, X)) -> Self {
+        Self { said: said.into(), except: except.into(), traceparent: None }
     }
 }
 

@@ -29,7 +29,7 @@ pub mod topics;
 pub mod wheel;
 pub mod wire;
 
-pub use batch::{Batch, Except, Said, TopicId};
+pub use batch::{Batch, Except, Member, Said, TopicId};
 pub use budget::Budget;
 pub use outbox::{Flush, Need, Outbox, Pushed};
 pub use recent::Recent;

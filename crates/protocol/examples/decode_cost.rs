@@ -4,7 +4,9 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use bytes::Bytes;
-use fanfare_protocol::{ClientFrame, Codec, Event, event_frame_json, event_frame_msgpack, json_to_msgpack};
+use fanfare_protocol::{
+    ClientFrame, Codec, Event, Traceparent, event_frame_json, event_frame_msgpack, json_to_msgpack,
+};
 
 const ROUNDS: u32 = 20;
 const CALLS_PER_ROUND: u32 = 20_000;
@@ -42,10 +44,10 @@ fn decode(payload: Bytes) -> Option<Event> {
     Event::decode(payload, ENVELOPE_BYTES_MAX).ok()
 }
 
-fn frame(append: fn(&mut Vec<u8>, &str, &Event), event: Option<&Event>) -> Vec<u8> {
+fn frame(append: fn(&mut Vec<u8>, &str, &Event, Option<Traceparent>), event: Option<&Event>) -> Vec<u8> {
     let mut out = Vec::new();
     if let Some(event) = event {
-        append(&mut out, "channel:orders", event);
+        append(&mut out, "channel:orders", event, None);
     }
     out
 }

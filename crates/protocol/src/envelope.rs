@@ -2,6 +2,7 @@
 //! two that walk the bytes hand each known field to `Fields`.
 
 use crate::event::Event;
+use crate::traceparent::Traceparent;
 
 /// The deepest nesting of an envelope. The envelope's own map is the first level.
 pub const ENVELOPE_DEPTH_MAX: usize = 64;
@@ -166,10 +167,19 @@ pub(crate) struct Fields {
     event_type: Option<Box<str>>,
     key: Option<Box<str>>,
     except: Option<Box<str>>,
-    traceparent: Option<Box<str>>,
+    at: Option<u64>,
+    traceparent: Option<Traceparent>,
+    /// `id`, when it is asked for.
+    pub(crate) id: Option<Box<str>>,
+    wants_id: bool,
 }
 
 impl Fields {
+    /// To be walked for the sake of the `id`.
+    pub(crate) fn with_id() -> Self {
+        Self { wants_id: true, ..Self::default() }
+    }
+
     /// To be called for every field, before its value.
     pub(crate) fn meet(&mut self, field: Field) -> Result<(), EnvelopeError> {
         let bit = 1 << field as u16;
@@ -190,11 +200,19 @@ impl Fields {
             (Field::Type, Some(text)) => self.event_type = Some(text.into()),
             (Field::Key, text) => self.key = text.map(Into::into),
             (Field::Except, text) => self.except = text.map(Into::into),
-            (Field::Traceparent, text) => self.traceparent = text.map(Into::into),
+            (Field::Traceparent, text) => self.traceparent = text.and_then(Traceparent::parse),
+            (Field::Id, text) if self.wants_id => self.id = text.map(Into::into),
             // Nothing on a node reads the others.
             _ => {}
         }
         Ok(())
+    }
+
+    /// To be called with the value of a field of [`Kind::Integer`]; `None` for null and for what is negative.
+    pub(crate) fn integer(&mut self, field: Field, value: Option<u64>) {
+        if field == Field::At {
+            self.at = value;
+        }
     }
 
     /// The event, once every field has been met.
@@ -205,6 +223,7 @@ impl Fields {
             event_type: self.event_type.ok_or(EnvelopeError::MissingType)?,
             key: self.key,
             except: self.except,
+            at: self.at,
             traceparent: self.traceparent,
             position: None,
         })

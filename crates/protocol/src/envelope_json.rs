@@ -9,13 +9,13 @@ use crate::envelope::{ENVELOPE_DEPTH_MAX, EnvelopeError, Field, Fields, Kind};
 use crate::json::is_deeper_than;
 
 /// Checks the bytes of a whole envelope, that begins with `{`.
-pub(crate) fn check(envelope: &[u8]) -> Result<Fields, EnvelopeError> {
+pub(crate) fn check(envelope: &[u8], fields: Fields) -> Result<Fields, EnvelopeError> {
     let text = str::from_utf8(envelope).map_err(|_| EnvelopeError::InvalidUtf8)?;
     // The parser passes over values without recursion, but with no limit either.
     if is_deeper_than(ENVELOPE_DEPTH_MAX, envelope) {
         return Err(EnvelopeError::TooDeep);
     }
-    let mut walk = Walk { fields: Fields::default(), at: Field::Other, refused: None };
+    let mut walk = Walk { fields, at: Field::Other, refused: None };
     let mut parser = serde_json::Deserializer::from_str(text);
     match parser.deserialize_map(&mut walk).and_then(|()| parser.end()) {
         Ok(()) => Ok(walk.fields),
@@ -63,7 +63,7 @@ impl<'de> Visitor<'de> for &mut Walk {
             self.keep(met)?;
             match field.kind() {
                 Kind::Anything => map.next_value::<IgnoredAny>().map(|_| ())?,
-                Kind::Integer => map.next_value_seed(OptionalInteger)?,
+                Kind::Integer => map.next_value_seed(OptionalInteger(self))?,
                 Kind::Text => map.next_value_seed(OptionalText(self))?,
             }
         }
@@ -123,10 +123,10 @@ impl Visitor<'_> for OptionalText<'_> {
     }
 }
 
-/// Reads an integer or null; nobody needs its value.
-struct OptionalInteger;
+/// Reads an integer or null into the field at which the walk stands.
+struct OptionalInteger<'w>(&'w mut Walk);
 
-impl<'de> DeserializeSeed<'de> for OptionalInteger {
+impl<'de> DeserializeSeed<'de> for OptionalInteger<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -134,18 +134,20 @@ impl<'de> DeserializeSeed<'de> for OptionalInteger {
     }
 }
 
-impl Visitor<'_> for OptionalInteger {
+impl Visitor<'_> for OptionalInteger<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an integer")
     }
 
-    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
+    fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
+        self.0.fields.integer(self.0.at, value.try_into().ok());
         Ok(())
     }
 
-    fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
+    fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
+        self.0.fields.integer(self.0.at, Some(value));
         Ok(())
     }
 

@@ -4,12 +4,11 @@ use crate::envelope::{ENVELOPE_DEPTH_MAX, EnvelopeError, Field, Fields, Kind};
 use crate::msgpack::{Malformed, Reader, Token};
 
 /// Checks the bytes of a whole envelope, that begins with the byte of a map.
-pub(crate) fn check(envelope: &[u8]) -> Result<Fields, EnvelopeError> {
+pub(crate) fn check(envelope: &[u8], mut fields: Fields) -> Result<Fields, EnvelopeError> {
     let mut reader = Reader::new(envelope);
     let Token::Map(pairs) = reader.token()? else {
         return Err(EnvelopeError::NotAnEnvelope);
     };
-    let mut fields = Fields::default();
     for _ in 0..pairs {
         let field = match reader.token()? {
             Token::Str(name) => Field::named(name),
@@ -19,7 +18,8 @@ pub(crate) fn check(envelope: &[u8]) -> Result<Fields, EnvelopeError> {
         match field.kind() {
             Kind::Anything => check_value(&mut reader, 2)?,
             Kind::Integer => match reader.token()? {
-                Token::Nil | Token::Int(_) | Token::Uint(_) => {}
+                Token::Nil | Token::Int(_) => {}
+                Token::Uint(value) => fields.integer(field, Some(value)),
                 _ => return Err(field.wrong_type()),
             },
             Kind::Text => match reader.token()? {

@@ -1,15 +1,16 @@
 //! A checked envelope. The publisher's bytes stay as they came; beside them stands the little that a node reads.
-//! Deliberately without a way to build an envelope or to change one.
+//! Deliberately without a way to build an envelope, or to change more of one than to name its trace.
 
 use std::ops::Range;
 
 use bytes::{Buf, Bytes};
 
 use crate::codec::Codec;
-use crate::envelope::EnvelopeError;
+use crate::envelope::{EnvelopeError, Fields};
 use crate::payload::{HEADER_BYTES_MAX, Payload, begins_msgpack_map};
 use crate::position::Position;
-use crate::{envelope_json, envelope_msgpack, json, transcode};
+use crate::traceparent::Traceparent;
+use crate::{envelope_json, envelope_msgpack, json, msgpack, transcode};
 
 /// An event whose envelope keeps the rules. A clone shares the envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +25,10 @@ pub struct Event {
     pub key: Option<Box<str>>,
     /// `except`: the id of a connection that is left out.
     pub except: Option<Box<str>>,
-    /// `traceparent`, as the publisher wrote it: it may not follow W3C Trace Context.
-    pub traceparent: Option<Box<str>>,
+    /// `at`: the publisher's time, Unix ms; none before 1970.
+    pub at: Option<u64>,
+    /// `traceparent`; none when what the publisher wrote doesn't follow W3C Trace Context.
+    pub traceparent: Option<Traceparent>,
     /// Where a durable event stands; none for an ephemeral one.
     pub position: Option<Position>,
 }
@@ -75,6 +78,37 @@ impl Event {
             Codec::Msgpack => self.envelope.clone(),
         }
     }
+
+    /// `id`. It is read anew at every call, since next to nobody asks.
+    pub fn id(&self) -> Option<Box<str>> {
+        walk(self.codec, &self.envelope, Fields::with_id()).ok()?.id
+    }
+
+    /// The event with a trace of its own, if it has no `traceparent` yet and the envelope has room for one within `max`
+    /// bytes. All other bytes of the envelope stay.
+    #[must_use]
+    pub fn in_trace(self, traceparent: Traceparent, max: usize) -> Event {
+        let value = traceparent.to_string();
+        let mut envelope = Vec::with_capacity(self.envelope.len() + 96);
+        match self.codec {
+            Codec::Json => {
+                envelope.extend_from_slice(br#"{"traceparent":""#);
+                envelope.extend_from_slice(value.as_bytes());
+                envelope.extend_from_slice(br#"","#);
+                envelope.extend_from_slice(&self.envelope[1..]);
+            }
+            Codec::Msgpack => {
+                let Some((pairs, rest)) = msgpack::split_map(&self.envelope) else { return self };
+                msgpack::push_map(&mut envelope, pairs + 1);
+                msgpack::push(&mut envelope, "traceparent");
+                msgpack::push(&mut envelope, &value);
+                envelope.extend_from_slice(rest);
+            }
+        }
+        // It is refused when it is too large now, or had the field, be it null.
+        Event::from_envelope(self.codec, envelope.into(), max)
+            .map_or(self.clone(), |event| Event { position: self.position, ..event })
+    }
 }
 
 fn check_size(bytes: usize, max: usize) -> Result<(), EnvelopeError> {
@@ -94,9 +128,12 @@ fn narrow(bytes: &mut Bytes, to: Range<usize>) {
 }
 
 fn check(codec: Codec, envelope: Bytes) -> Result<Event, EnvelopeError> {
-    let fields = match codec {
-        Codec::Json => envelope_json::check(&envelope)?,
-        Codec::Msgpack => envelope_msgpack::check(&envelope)?,
-    };
-    fields.finish(codec, envelope)
+    walk(codec, &envelope, Fields::default())?.finish(codec, envelope)
+}
+
+fn walk(codec: Codec, envelope: &[u8], fields: Fields) -> Result<Fields, EnvelopeError> {
+    match codec {
+        Codec::Json => envelope_json::check(envelope, fields),
+        Codec::Msgpack => envelope_msgpack::check(envelope, fields),
+    }
 }

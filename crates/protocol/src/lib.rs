@@ -19,7 +19,7 @@
 //! | [`event_frame`] | the frame an event travels in |
 //! | [`request`] | what a client asks a backend |
 //! | [`answer`] | what a backend answers |
-//! | [`traceparent`] | the trace that a request belongs to |
+//! | [`traceparent`] | the trace that an event or a request belongs to |
 //! | [`close_code`] | why a connection ended |
 //! | [`error_code`] | why a frame was refused |
 //!
@@ -30,7 +30,7 @@
 //! let key = TopicKey::parse("acme:channel:orders")?;
 //! let event = Event::decode(Bytes::from_static(br#"@17-4 {"type":"order.updated","data":{"total":1.10}}"#), 65_536)?;
 //! let mut frame = Vec::new();
-//! event_frame_json(&mut frame, key.topic(), &event);
+//! event_frame_json(&mut frame, key.topic(), &event, None);
 //! assert_eq!(
 //!     frame,
 //!     br#"{"op":"event","topic":"channel:orders","position":"17-4","event":{"type":"order.updated","data":{"total":1.10}}}"#
@@ -81,5 +81,5 @@ pub use presence::{Change, Info, InfoError, Present};
 pub use request::{DataError, Method, MethodError, RequestId};
 pub use server_frame::{GapReason, Limits, Lost, PROTOCOL_VERSION, ServerFrame, TopicState};
 pub use topic::{ChannelKind, Tenant, TenantError, Topic, TopicError, TopicKey, TopicKind};
-pub use traceparent::is_traceparent;
+pub use traceparent::Traceparent;
 pub use transcode::{json_to_msgpack, msgpack_to_json};

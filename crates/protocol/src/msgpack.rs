@@ -51,6 +51,15 @@ pub(crate) fn push_map(out: &mut Vec<u8>, pairs: u32) {
     set_length(out, start, pairs, Marker::FixMap(0));
 }
 
+/// How many pairs the map has that bytes begin with, and what follows its beginning; none when they begin with no map.
+pub(crate) fn split_map(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    let mut reader = Reader::new(bytes);
+    match reader.token() {
+        Ok(Token::Map(pairs)) => Some((pairs, reader.rest)),
+        _ => None,
+    }
+}
+
 /// Puts the length of a map (`FixMap`) or an array (`FixArray`) where one byte was reserved for it at `start`. Its
 /// content, that stands there already, moves on when one byte isn't enough.
 pub(crate) fn set_length(out: &mut Vec<u8>, start: usize, length: u32, kind: Marker) {

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use bytes::Bytes;
-use fanfare_protocol::{Codec, EnvelopeError, Event, Position};
+use fanfare_protocol::{Codec, EnvelopeError, Event, Position, Traceparent};
 use proptest::prelude::*;
 use rmpv::Value;
 
@@ -49,17 +49,46 @@ fn an_ephemeral_event_is_its_envelope() {
 
 #[test]
 fn the_fields_that_a_node_reads_are_kept() {
-    let json = r#"{"v":2,"traceparent":"00-0af7-b7ad-01","except":"c-1","key":"k\u00e9y","at":-1,"id":"e1","tracestate":"a=b","type":"a\"b"}"#;
+    let json = r#"{"v":2,"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01","except":"c-1","key":"k\u00e9y","at":-1,"id":"e1","tracestate":"a=b","type":"a\"b"}"#;
     let event = decode(json).unwrap();
     assert_eq!(&*event.event_type, "a\"b");
     assert_eq!(event.key.as_deref(), Some("kéy"));
     assert_eq!(event.except.as_deref(), Some("c-1"));
-    assert_eq!(event.traceparent.as_deref(), Some("00-0af7-b7ad-01"));
+    assert_eq!(event.traceparent, Traceparent::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
+    assert_eq!((event.at, event.id().as_deref()), (None, Some("e1")), "a time before 1970 is none");
     // The same in MessagePack.
     let packed = decode(fanfare_protocol::json_to_msgpack(json.as_bytes()).unwrap()).unwrap();
     assert_eq!(packed.codec, Codec::Msgpack);
     assert_eq!((&packed.event_type, &packed.key, &packed.except), (&event.event_type, &event.key, &event.except));
-    assert_eq!(packed.traceparent, event.traceparent);
+    assert_eq!((packed.traceparent, packed.at, packed.id()), (event.traceparent, event.at, event.id()));
+    for json in [r#"{"type":"t","at":17,"traceparent":"00-0af7-b7ad-01"}"#] {
+        for event in [decode(json), decode(fanfare_protocol::json_to_msgpack(json.as_bytes()).unwrap())] {
+            let event = event.unwrap();
+            assert_eq!((event.at, event.traceparent, event.id()), (Some(17), None, None));
+        }
+    }
+}
+
+#[test]
+fn an_event_without_a_trace_can_be_put_into_one() {
+    let text = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let traceparent = Traceparent::parse(text).unwrap();
+    let json = r#"{ "type":"t", "data":{"a":1.10,"a":"\u00e9"}}"#;
+    let event = decode(json).unwrap().in_trace(traceparent, 1000);
+    assert_eq!(event.envelope, format!(r#"{{"traceparent":"{text}", "type":"t", "data":{{"a":1.10,"a":"\u00e9"}}}}"#));
+    assert_eq!(event.traceparent, Some(traceparent));
+    // A map of 15 pairs has a longer beginning with one more.
+    let fields: Vec<_> = (0..14).map(|field| (format!("f{field}"), Value::from(field))).collect();
+    let mut fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+    fields.push(("type", "t".into()));
+    let event = decode(msgpack(&map(&fields))).unwrap().in_trace(traceparent, 1000);
+    assert_eq!(event.traceparent, Some(traceparent));
+    fields.insert(0, ("traceparent", text.into()));
+    assert_eq!(event.envelope, msgpack(&map(&fields)));
+    // One that has the field stays as it is, and so does one that would be too large.
+    for (json, max) in [(r#"{"type":"t","traceparent":null}"#, 1000), (r#"{"type":"t"}"#, 80)] {
+        assert_eq!(decode(json).unwrap().in_trace(traceparent, max), decode(json).unwrap());
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use fanfare_protocol::{
     CloseCode, Codec, ErrorCode, Event, GapReason, Kept, Limits, Lost, PROTOCOL_VERSION, Position, ServerFrame,
-    TopicState, assemble, event_frame_json, event_frame_msgpack, json_to_msgpack,
+    TopicState, Traceparent, assemble, event_frame_json, event_frame_msgpack, json_to_msgpack,
 };
 use proptest::prelude::*;
 use serde_json::value::RawValue;
@@ -200,13 +200,13 @@ fn event(codec: Codec, envelope: &[u8], position: Option<Position>) -> Event {
 
 fn json_frame(topic: &str, event: &Event) -> String {
     let mut out = Vec::new();
-    event_frame_json(&mut out, topic, event);
+    event_frame_json(&mut out, topic, event, None);
     String::from_utf8(out).unwrap()
 }
 
 fn msgpack_frame(topic: &str, event: &Event) -> Vec<u8> {
     let mut out = Vec::new();
-    event_frame_msgpack(&mut out, topic, event);
+    event_frame_msgpack(&mut out, topic, event, None);
     out
 }
 
@@ -238,11 +238,23 @@ fn an_event_is_translated_for_who_speaks_the_other_encoding() {
 }
 
 #[test]
+fn the_nodes_span_stands_outside_the_envelope() {
+    let forged = event(Codec::Json, br#"{"type":"t","traceparent":"mine"}"#, Some(AT));
+    let traceparent = Traceparent::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    let expected = r#"{"op":"event","topic":"tenant","position":"17-4","event":{"type":"t","traceparent":"mine"},"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}"#;
+    let (mut json, mut packed) = (Vec::new(), Vec::new());
+    event_frame_json(&mut json, "tenant", &forged, traceparent);
+    event_frame_msgpack(&mut packed, "tenant", &forged, traceparent);
+    assert_eq!(String::from_utf8(json).unwrap(), expected);
+    assert_eq!(packed, json_to_msgpack(expected.as_bytes()).unwrap());
+}
+
+#[test]
 fn frames_are_appended() {
     let one = event(Codec::Json, br#"{"type":"t"}"#, None);
     let mut out = b"before".to_vec();
-    event_frame_json(&mut out, "tenant", &one);
-    event_frame_json(&mut out, "tenant", &one);
+    event_frame_json(&mut out, "tenant", &one, None);
+    event_frame_json(&mut out, "tenant", &one, None);
     assert_eq!(
         out,
         [&b"before"[..], json_frame("tenant", &one).as_bytes(), json_frame("tenant", &one).as_bytes()].concat()

@@ -25,8 +25,8 @@ pub(crate) fn event(number: u32, key: Option<&str>, pad: usize) -> Event {
 pub(crate) fn event_frame(codec: Codec, topic: u32, event: &Event) -> Vec<u8> {
     let mut payload = Vec::new();
     match codec {
-        Codec::Json => event_frame_json(&mut payload, topic_key(topic).topic(), event),
-        Codec::Msgpack => event_frame_msgpack(&mut payload, topic_key(topic).topic(), event),
+        Codec::Json => event_frame_json(&mut payload, topic_key(topic).topic(), event, None),
+        Codec::Msgpack => event_frame_msgpack(&mut payload, topic_key(topic).topic(), event, None),
     }
     frame::message(codec, &payload).to_vec()
 }

@@ -7,18 +7,15 @@ use std::time::Instant;
 
 use fanfare_core::sequence::Told;
 use fanfare_core::topics::Topics;
-use fanfare_core::{Batch, Except, Said, TopicId};
+use fanfare_core::{Batch, Except, Member, Said, TopicId};
 
 /// What a frame has beside its topic and its envelope, at most: header, field names, a position; or a whole gap.
 const AROUND_EVENT_BYTES: usize = 200;
 
-/// What is told, and whom not.
-type Item = (Said, Except);
-
 /// What is told, by topic.
 #[derive(Default)]
 pub(crate) struct Arrived {
-    by_topic: HashMap<TopicId, Vec<Item>>,
+    by_topic: HashMap<TopicId, Vec<Member>>,
     order: Vec<TopicId>,
     bytes: usize,
     oldest: Option<Instant>,
@@ -38,7 +35,7 @@ impl Arrived {
         if events.is_empty() {
             self.order.push(id);
         }
-        events.push((said, except));
+        events.push((said, except).into());
     }
 
     /// About how many bytes of frames it becomes.

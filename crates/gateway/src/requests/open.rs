@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fanfare_backplane::{EntryId, PublishError, Request, State};
-use fanfare_protocol::{ErrorCode, Method, RequestId, Tenant, TopicKey, is_traceparent};
+use fanfare_protocol::{ErrorCode, Method, RequestId, Tenant, TopicKey, Traceparent};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -74,7 +74,7 @@ impl OpenRequest {
             user: ask.principal.user.clone(),
             connection: ask.connection.unwrap_or_default().into(),
             deadline_ms: clock::unix_ms().saturating_add(timeout_ms),
-            traceparent: ask.traceparent.filter(|text| is_traceparent(text)).map(Into::into),
+            traceparent: ask.traceparent.filter(|text| Traceparent::parse(text).is_some()).map(Into::into),
         };
         let start = Instant::now();
         Self { requests, opened, asked, start, deadline: start + timeout, standing, has_ended: false }
