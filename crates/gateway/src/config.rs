@@ -31,6 +31,7 @@ pub use rules::{Durable, NeverDurable, Presence, Rule, Rules, Subscribe, Words};
 use crate::machine::Machine;
 use crate::requests::RequestsConfig;
 use crate::settings::{Loaded, Settings};
+use crate::traces::TracesConfig;
 use checker::Checker;
 
 /// Everything a node needs to know, checked.
@@ -76,6 +77,8 @@ pub struct Config {
     pub log: LogConfig,
     /// Caps on the cardinality of metrics.
     pub metrics: MetricsConfig,
+    /// Where traces go to; none: nothing is traced.
+    pub traces: Option<TracesConfig>,
     /// How often files that may change are looked at.
     pub reload_interval: Duration,
     /// What looks wrong and doesn't hinder: to be logged once, at start.
@@ -124,10 +127,19 @@ impl Config {
     /// Checks merged settings, and reports what loading them found as well.
     pub fn from_loaded(loaded: &Loaded, mode: Mode, machine: &Machine) -> Result<Self, ConfigError> {
         let mut problems = loaded.problems.clone();
+        let traces = match TracesConfig::from_variables(&loaded.open_telemetry) {
+            Ok(traces) => traces,
+            // A command exports nothing.
+            Err(_) if mode == Mode::Tool => None,
+            Err(wrong) => {
+                problems.extend(wrong);
+                None
+            }
+        };
         match Self::check(&loaded.settings, mode, machine) {
             Ok(mut config) if problems.is_empty() => {
                 config.warnings.splice(0..0, loaded.warnings.iter().cloned());
-                return Ok(config);
+                return Ok(Self { traces, ..config });
             }
             Ok(_) => {}
             Err(error) => problems.extend(error.problems.into_iter().map(|problem| {
@@ -179,6 +191,7 @@ impl Config {
             },
             log: observe::check_log(settings, check),
             metrics: observe::check_metrics(settings, check),
+            traces: None,
             reload_interval: check.seconds("reload_interval_s", settings.reload_interval_s, 1..=3600),
             warnings: Vec::new(),
         };

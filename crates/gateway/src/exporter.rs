@@ -2,6 +2,7 @@
 //! asks; between scrapes they cost nothing. The names are written here as they appear.
 
 mod requests;
+mod spans;
 mod upkeep;
 
 use std::collections::HashSet;
@@ -84,6 +85,7 @@ impl Exporter {
         instruments.events();
         instruments.histories();
         instruments.requests();
+        instruments.spans();
         instruments.presence();
         instruments.state();
         instruments.functions();

@@ -25,7 +25,7 @@ use futures_util::FutureExt;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
-use self::arrived::Arrived;
+use self::arrived::{Arrived, Taken};
 use self::histories::Histories;
 pub use self::histories::checked;
 use self::presences::Presences;
@@ -41,6 +41,7 @@ use crate::metrics::Metrics;
 use crate::own_channels::{Heard, OwnChannels};
 use crate::presence::Presence;
 use crate::shard;
+use crate::traces::Traces;
 
 /// Commands of connections that may wait for the hub; a connection waits when there are more.
 const QUEUE_MAX: usize = 4_096;
@@ -109,6 +110,8 @@ pub struct Around {
     pub own_channels: Arc<OwnChannels>,
     /// Who is there by the connections of this node.
     pub presence: Arc<Presence>,
+    /// Which events are traced.
+    pub traces: Traces,
 }
 
 /// The hub's task before it runs.
@@ -334,19 +337,25 @@ impl Hub {
     }
 
     fn tell(&mut self, id: TopicId, told: Told<Event>, received: Instant) {
-        let except = match &told {
-            Told::Event(event) => event.except.as_deref().and_then(|name| self.around.names.session(name)),
-            Told::Gap(_) => None,
+        let (except, delivery) = match &told {
+            Told::Event(event) => {
+                let except = event.except.as_deref().and_then(|name| self.around.names.session(name));
+                let topic = (id, self.topics.key(id));
+                (except, self.around.traces.delivery(topic, event, except, received))
+            }
+            Told::Gap(_) => (None, None),
         };
-        self.arrived.add(id, told.into(), except.into(), received);
+        self.arrived.add(id, (told.into(), except.into()), delivery, received);
     }
 
     /// Hands what has arrived to the shards that have subscribers of it.
     async fn hand_over(&mut self) {
-        let Some((by_shard, received)) = self.arrived.take(&self.topics, self.around.shards.len()) else { return };
+        let Some(taken) = self.arrived.take(&self.topics, self.around.shards.len()) else { return };
+        let Taken { by_shard, received, deliveries } = taken;
         for (shard, batches) in self.around.shards.iter().zip(by_shard) {
             if !batches.is_empty() {
-                send(shard, shard::Command::Deliver { batches: Arc::new(batches), received }).await;
+                let (batches, deliveries) = (Arc::new(batches), deliveries.clone());
+                send(shard, shard::Command::Deliver { batches, received, deliveries }).await;
             }
         }
     }

@@ -63,6 +63,7 @@ pub mod socket;
 pub mod sse;
 pub mod summary;
 pub mod tls;
+pub mod traces;
 pub mod upgrade;
 pub mod visit;
 pub mod watched_file;

@@ -4,6 +4,7 @@
 
 mod counters;
 mod requests;
+mod spans;
 
 use std::fmt::Display;
 use std::sync::OnceLock;
@@ -18,6 +19,7 @@ use opentelemetry::metrics::Histogram;
 
 pub use self::counters::{Capped, CappedPairs, Count, Labelled, OTHER};
 pub use self::requests::RequestCounts;
+pub use self::spans::SpanCounts;
 use crate::connection::End;
 use crate::log_limit::LogLimit;
 
@@ -90,6 +92,8 @@ pub struct Metrics {
     pub published_client: Count,
     /// Clients' requests to backends.
     pub requests: RequestCounts,
+    /// Spans that ended.
+    pub spans: SpanCounts,
     /// Requests to the HTTP API, by status.
     pub api_requests: Labelled<u16>,
     /// From the backplane to the last client's socket or outbox, in seconds; set by who exports it.
@@ -144,6 +148,7 @@ impl Metrics {
             published_http: Count::default(),
             published_client: Count::default(),
             requests: RequestCounts::default(),
+            spans: SpanCounts::default(),
             api_requests: Labelled::default(),
             fan_out_seconds: OnceLock::new(),
             invalid_log: LogLimit::default(),

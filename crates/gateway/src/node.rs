@@ -33,6 +33,7 @@ use crate::requests::{self, Requests, RequestsConfig};
 use crate::sessions::{Listed, Sessions};
 use crate::shard::{self, Shard};
 use crate::socket::Socket;
+use crate::traces::Traces;
 
 /// The settings of what a node does with its clients.
 #[derive(Clone, Debug)]
@@ -115,6 +116,8 @@ pub struct Node {
     pub verifier: Verifier,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What is traced.
+    pub traces: Traces,
     /// Whether it takes clients.
     pub lifecycle: Lifecycle,
     next_session: AtomicU64,
@@ -127,7 +130,7 @@ impl Node {
         config: NodeConfig,
         (backplane, inbox): (Backplane, Inbox),
         verifier: Verifier,
-        metrics: Arc<Metrics>,
+        (metrics, traces): (Arc<Metrics>, Traces),
     ) -> Arc<Self> {
         let clock = Arc::new(Clock::start());
         let budget = Arc::new(Budget::new(config.outbox_node_bytes_max));
@@ -166,6 +169,7 @@ impl Node {
             names: Arc::clone(&names),
             own_channels: Arc::clone(&own_channels),
             presence: Arc::clone(&presence),
+            traces: traces.clone(),
         };
         let (hub, task) = Hub::new(hub_config, around);
         critical::spawn("hub", task.run());
@@ -177,7 +181,7 @@ impl Node {
         let (watched, time) = (Arc::clone(&sessions), Arc::clone(&clock));
         critical::spawn("heartbeat", async move { watching.run(watched, time).await });
         Arc::new(Self {
-            requests: Arc::new(requests(&id, &config, (&backplane, &own_channels), &metrics)),
+            requests: Arc::new(requests(&id, &config, (&backplane, &own_channels), (&metrics, &traces))),
             id,
             admission: Admission::new(config.admission),
             config,
@@ -192,6 +196,7 @@ impl Node {
             names,
             verifier,
             metrics,
+            traces,
             lifecycle: Lifecycle::default(),
             next_session: AtomicU64::new(1),
         })
@@ -256,13 +261,14 @@ fn requests(
     id: &Arc<str>,
     config: &NodeConfig,
     (backplane, own_channels): (&Backplane, &Arc<OwnChannels>),
-    metrics: &Arc<Metrics>,
+    (metrics, traces): (&Arc<Metrics>, &Traces),
 ) -> Requests {
     let around = requests::Around {
         backplane: backplane.clone(),
         own_channels: Arc::clone(own_channels),
         node_id: Arc::clone(id),
         metrics: Arc::clone(metrics),
+        traces: traces.clone(),
         data_bytes_max: config.event_bytes_max,
         idle: Duration::from_millis(config.unsubscribe_delay_ms),
     };

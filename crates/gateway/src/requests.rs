@@ -25,6 +25,7 @@ use self::table::{Asker, Table};
 use crate::auth::Principal;
 use crate::metrics::Metrics;
 use crate::own_channels::OwnChannels;
+use crate::traces::Traces;
 
 /// The settings of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub struct Around {
     pub node_id: Arc<str>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Which of them are traced.
+    pub traces: Traces,
     /// The data of a request, or of an answer, in bytes.
     pub data_bytes_max: usize,
     /// How long a tenant's channel for answers outlives its last request.

@@ -30,6 +30,7 @@ use crate::metrics::Metrics;
 use crate::node::{Node, NodeConfig};
 use crate::readiness::Readiness;
 use crate::routes::Routes;
+use crate::traces::Traces;
 use crate::watched_file::WatchedFile;
 use crate::{dead_peer, drain, open_files, report, shed, summary, tls};
 
@@ -51,7 +52,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let verifier = Verifier::new(&config.auth, config.reload_interval).await?;
     let metrics = Arc::new(Metrics::new(config.metrics.tenants_max, config.metrics.types_max));
     let backplane = backplane(&config.backplane);
-    let node = Node::start(&config.node_id, node_config(&config, connections_max), backplane, verifier, metrics);
+    let traces = Traces::start(config.traces.as_ref(), &config.node_id, &metrics)?;
+    let counted = (metrics, traces);
+    let node = Node::start(&config.node_id, node_config(&config, connections_max), backplane, verifier, counted);
     // Before anybody can see that the node is ready: who ends it then gets a proper end.
     let stop_signals = StopSignals::catch()?;
     let listen = clients.local_addr()?;
@@ -89,6 +92,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
     stop_signals.first().await;
     drain::drain(&node, config.drain).await;
+    node.traces.flush().await;
     closing.await.context("the listener's end")
 }
 

@@ -16,6 +16,7 @@ use tokio::time::MissedTickBehavior;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::sessions::Sessions;
+use crate::traces::Deliveries;
 use fanfare_core::Budget;
 
 /// Commands that may wait for a shard. The hub waits when there are more, and with it the backplane: while a shard is
@@ -41,6 +42,8 @@ pub enum Command {
         batches: Arc<Vec<Arc<Batch>>>,
         /// When the oldest of them came from the backplane.
         received: Instant,
+        /// The spans of their events, where any is traced.
+        deliveries: Option<Arc<Deliveries>>,
     },
     /// A session's subscriptions stand.
     Add {
@@ -102,6 +105,7 @@ struct Tally {
     presence: u64,
     written_bytes: u64,
     overflowed: u64,
+    closed: u64,
     since_yield: usize,
 }
 
@@ -133,8 +137,8 @@ impl Shard {
     async fn handle(&mut self, command: Command) {
         let now = self.around.clock.now();
         match command {
-            Command::Deliver { batches, received } => {
-                self.deliver(&batches).await;
+            Command::Deliver { batches, received, deliveries } => {
+                self.deliver(&batches, deliveries.as_deref()).await;
                 self.around.metrics.fan_out(received.elapsed());
             }
             Command::Add { session, topics, missed, answer, done } => {
@@ -177,12 +181,16 @@ impl Shard {
     }
 
     /// One topic: each subscriber is written to at once. Several: each takes all its events first and is written to once.
-    async fn deliver(&self, batches: &[Arc<Batch>]) {
+    async fn deliver(&self, batches: &[Arc<Batch>], deliveries: Option<&Deliveries>) {
+        if let Some(deliveries) = deliveries {
+            deliveries.take();
+        }
         let mut tally = Tally::default();
         let mut dirty = Vec::new();
         let flush = if batches.len() == 1 { Flush::Now } else { Flush::Later };
         for batch in batches {
             let mut turn = self.around.clock.now();
+            let lost_before = tally.lost();
             for session in self.registry.sessions(batch.topic()) {
                 let pushed = session.deliver(batch, flush, turn);
                 tally.deliveries += batch.events() as u64;
@@ -197,6 +205,11 @@ impl Shard {
                     tokio::task::yield_now().await;
                     turn = self.around.clock.now();
                 }
+            }
+            if let Some(deliveries) = deliveries {
+                let (topic, lost) = (batch.topic(), tally.lost() - lost_before);
+                let reached = self.registry.count(topic).saturating_sub(lost);
+                deliveries.reached(topic, reached, |session| self.registry.contains(topic, session));
             }
         }
         let mut turn = self.around.clock.now();
@@ -260,8 +273,13 @@ impl Tally {
         match pushed {
             Pushed::Written(bytes) | Pushed::Waiting(bytes) => self.written_bytes += bytes as u64,
             Pushed::Overflowed => self.overflowed += 1,
-            Pushed::Closed => {}
+            Pushed::Closed => self.closed += 1,
         }
+    }
+
+    /// Clients that were handed something and don't get it.
+    fn lost(&self) -> usize {
+        usize::try_from(self.overflowed + self.closed).unwrap_or(usize::MAX)
     }
 
     fn is_turn_over(&mut self) -> bool {

@@ -59,6 +59,8 @@ const PROMISED: &[(&str, &str, &[&str])] = &[
     ("fanfare_requests_total", "counter", &["outcome"]),
     ("fanfare_sent_bytes_total", "counter", &[]),
     ("fanfare_shed_total", "counter", &[]),
+    ("fanfare_spans_dropped_total", "counter", &[]),
+    ("fanfare_spans_exported_total", "counter", &[]),
     ("fanfare_subscriptions", "gauge", &[]),
     ("fanfare_tenant_events_total", "counter", &["tenant"]),
     ("fanfare_tls_certificate_expiry_timestamp_seconds", "gauge", &[]),

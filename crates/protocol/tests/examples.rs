@@ -86,12 +86,16 @@ fn an_event_frame_is_what_a_node_writes() {
     let frames = examples("event");
     assert!(!frames.is_empty());
     for example in frames {
-        let envelope = example.split_once(r#""event":{"#).unwrap().1.strip_suffix('}').unwrap();
+        let (frame, traceparent) = match example.split_once(r#","traceparent":""#) {
+            Some((frame, rest)) => (frame, Traceparent::parse(rest.strip_suffix("\"}").unwrap())),
+            None => (example.strip_suffix('}').unwrap(), None),
+        };
+        let envelope = frame.split_once(r#""event":{"#).unwrap().1;
         let envelope = Bytes::from(["{", envelope].concat());
         let position = value(example.as_bytes())["position"].as_str().map(|position| position.parse().unwrap());
         let event = Event { position, ..Event::decode(envelope, 65_536).unwrap() };
         let mut written = Vec::new();
-        event_frame_json(&mut written, "channel:orders", &event, None);
+        event_frame_json(&mut written, "channel:orders", &event, traceparent);
         assert_eq!(example.as_bytes(), written);
     }
 }

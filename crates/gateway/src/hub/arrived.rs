@@ -9,6 +9,8 @@ use fanfare_core::sequence::Told;
 use fanfare_core::topics::Topics;
 use fanfare_core::{Batch, Except, Member, Said, TopicId};
 
+use crate::traces::{Deliveries, Delivery};
+
 /// What a frame has beside its topic and its envelope, at most: header, field names, a position; or a whole gap.
 const AROUND_EVENT_BYTES: usize = 200;
 
@@ -19,11 +21,29 @@ pub(crate) struct Arrived {
     order: Vec<TopicId>,
     bytes: usize,
     oldest: Option<Instant>,
+    /// Of those events that are traced.
+    deliveries: Vec<Delivery>,
+}
+
+/// What is handed to the shards together.
+pub(crate) struct Taken {
+    /// A batch for each topic that a shard has subscribers of.
+    pub(crate) by_shard: Vec<Vec<Arc<Batch>>>,
+    /// When the oldest came.
+    pub(crate) received: Instant,
+    /// The spans of its events.
+    pub(crate) deliveries: Option<Arc<Deliveries>>,
 }
 
 impl Arrived {
-    /// Takes one more; `received` is when it came, `except` who is left out.
-    pub(crate) fn add(&mut self, id: TopicId, said: Said, except: Except, received: Instant) {
+    /// Takes one more; `received` is when it came, `except` who is left out, `delivery` the span of an event that has one.
+    pub(crate) fn add(
+        &mut self,
+        id: TopicId,
+        (said, except): (Said, Except),
+        delivery: Option<Delivery>,
+        received: Instant,
+    ) {
         let envelope_bytes = match &said {
             Said::Told(Told::Event(event)) => event.envelope.len(),
             Said::Change(change) => change.bytes(),
@@ -35,7 +55,8 @@ impl Arrived {
         if events.is_empty() {
             self.order.push(id);
         }
-        events.push((said, except).into());
+        events.push(Member::from((said, except)).in_span(delivery.as_ref().map(Delivery::context)));
+        self.deliveries.extend(delivery);
     }
 
     /// About how many bytes of frames it becomes.
@@ -43,9 +64,9 @@ impl Arrived {
         self.bytes
     }
 
-    /// Everything, as batches for each of so many shards, and when the oldest came. None when there is nothing.
-    pub(crate) fn take(&mut self, topics: &Topics, shards: usize) -> Option<(Vec<Vec<Arc<Batch>>>, Instant)> {
-        let oldest = self.oldest.take()?;
+    /// Everything, as batches for each of so many shards. None when there is nothing.
+    pub(crate) fn take(&mut self, topics: &Topics, shards: usize) -> Option<Taken> {
+        let received = self.oldest.take()?;
         let mut by_shard = vec![Vec::new(); shards];
         for id in self.order.drain(..) {
             let events = self.by_topic.remove(&id).unwrap_or_default();
@@ -55,6 +76,6 @@ impl Arrived {
             }
         }
         self.bytes = 0;
-        Some((by_shard, oldest))
+        Some(Taken { by_shard, received, deliveries: Deliveries::new(std::mem::take(&mut self.deliveries)) })
     }
 }

@@ -108,7 +108,7 @@ impl Hub {
         };
         let own = self.around.presence.sessions(topic, &change.user);
         if self.presences.is_told(id, &change) {
-            self.arrived.add(id, Said::Change(change), own.into(), received);
+            self.arrived.add(id, (Said::Change(change), own.into()), None, received);
         } else {
             self.add_due_counts(received);
         }
@@ -122,7 +122,7 @@ impl Hub {
 
     fn add_due_counts(&mut self, received: Instant) {
         for (id, count) in self.presences.due_counts(self.around.clock.now()) {
-            self.arrived.add(id, Said::Count(count), Except::Nobody, received);
+            self.arrived.add(id, (Said::Count(count), Except::Nobody), None, received);
         }
     }
 }

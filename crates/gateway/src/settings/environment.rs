@@ -1,5 +1,6 @@
-//! The environment as a source of settings: `FANFARE_<KEY>`, always text.
+//! The environment as a source of settings: `FANFARE_<KEY>`, always text, and `OTEL_…` as OpenTelemetry has them.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use figment::value::{Dict, Value};
@@ -20,16 +21,22 @@ pub(super) struct Environment {
     pub(super) warnings: Vec<String>,
     /// Known variables that can't be used.
     pub(super) problems: Vec<Problem>,
+    /// Those of OpenTelemetry, as they are.
+    pub(super) open_telemetry: BTreeMap<String, String>,
 }
 
-/// Takes what belongs to Fanfare out of `variables`. An empty variable counts as unset, as `docker compose` and shell
+/// Takes what belongs to Fanfare out of `variables`, and what is for OpenTelemetry. An empty variable counts as unset, as `docker compose` and shell
 /// scripts pass it on.
 pub(super) fn read(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Environment {
     let mut environment = Environment::default();
     for (name, value) in variables {
-        let Some(name) = name.to_str().filter(|name| name.starts_with("FANFARE_")) else {
+        let Some(name) = name.to_str() else { continue };
+        if name.starts_with("OTEL_") {
+            environment.open_telemetry.insert(name.to_owned(), value.to_string_lossy().into_owned());
+        }
+        if !name.starts_with("FANFARE_") {
             continue;
-        };
+        }
         if value.is_empty() || OTHERS.contains(&name) || is_from_kubernetes(name) {
             continue;
         }

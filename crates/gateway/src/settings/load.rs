@@ -27,6 +27,8 @@ pub struct Loaded {
     pub problems: Vec<Problem>,
     /// What looks wrong and doesn't hinder.
     pub warnings: Vec<String>,
+    /// The variables of OpenTelemetry, which are no settings of ours.
+    pub open_telemetry: BTreeMap<String, String>,
 }
 
 /// Reads and merges all sources. `flags` are the matches of a command that flattens [`Settings`].
@@ -47,7 +49,13 @@ pub fn load(
     ];
     let origins = Origins { file: file.map(Path::to_owned), lines: content.lines };
     let settings = extract(&mut layers, &origins, &mut problems);
-    Loaded { settings, sources: Sources::of(&layers, &origins), problems, warnings: environment.warnings }
+    Loaded {
+        settings,
+        sources: Sources::of(&layers, &origins),
+        problems,
+        warnings: environment.warnings,
+        open_telemetry: environment.open_telemetry,
+    }
 }
 
 /// Where the values come from, for messages and `config check`.

@@ -1,0 +1,72 @@
+//! What a node does, told as spans of OpenTelemetry: which operations are traced is decided here, once for each, before
+//! anything is made of it. What isn't sampled costs a comparison or a random number, and no allocation.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `config` | what the standard's variables say |
+//! | `sampler` | which traces are recorded |
+//! | `span` | one span, which ends when it is dropped |
+//! | `delivery` | an event's way through this node |
+//! | `attributes` | the words of the conventions |
+//! | `queue` | where ended spans wait, in bounds |
+//! | `exporter` | the thread that hands them to the collector |
+//!
+//! Deliberately without the SDK's tracer: a span costs it a microsecond, sampled or not. And nothing here is done for each
+//! delivery, or for a connection.
+
+mod attributes;
+mod config;
+mod delivery;
+mod exporter;
+mod queue;
+mod sampler;
+mod span;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+pub use self::config::TracesConfig;
+pub use self::delivery::{Deliveries, Delivery};
+use self::exporter::Exporter;
+use self::queue::Queue;
+use self::sampler::Sampler;
+use crate::metrics::Metrics;
+
+/// How long the end of a node waits for a collector.
+const FLUSH_MAX: Duration = Duration::from_secs(5);
+
+/// A node's traces; a clone shares them.
+#[derive(Clone, Debug)]
+pub struct Traces(Option<Arc<Tracing>>);
+
+#[derive(Debug)]
+struct Tracing {
+    sampler: Sampler,
+    queue: Queue,
+    exporter: Exporter,
+    node: Arc<str>,
+}
+
+impl Traces {
+    /// Starts to export; without a configuration nothing is ever traced.
+    ///
+    /// # Errors
+    /// When a certificate can't be used, or there is no thread to be had.
+    pub fn start(config: Option<&TracesConfig>, node_id: &str, metrics: &Arc<Metrics>) -> anyhow::Result<Self> {
+        let Some(config) = config else { return Ok(Self(None)) };
+        let (queue, exporter) = exporter::start(config, node_id, metrics).context("traces")?;
+        tracing::info!(endpoint = %config.endpoint_printed(), sampler = %config.sampler, "exporting traces");
+        Ok(Self(Some(Arc::new(Tracing { sampler: config.sampler, queue, exporter, node: node_id.into() }))))
+    }
+
+    /// Waits until what has ended is with the collector, but not long.
+    pub async fn flush(&self) {
+        if let Some(tracing) = &self.0
+            && !tracing.exporter.flush(FLUSH_MAX).await
+        {
+            tracing::warn!(waited_s = FLUSH_MAX.as_secs(), "the last spans did not reach the collector");
+        }
+    }
+}
