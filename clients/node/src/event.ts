@@ -5,7 +5,7 @@
 
 import { InvalidArgumentError, wordsOf } from './errors.ts';
 import { bytesOf, isWellFormed } from './topic.ts';
-import { activeTrace } from './tracing.ts';
+import type { TraceContext } from './tracing/open-telemetry.ts';
 
 /** What an application's events carry, by their type: `interface MyEvents { 'order.updated': { id: number } }`. */
 export type AnyEvents = Record<string, unknown>;
@@ -20,7 +20,7 @@ export interface EventFields {
   key?: string | null;
   /** A connection that doesn't get it: its `welcome.connection`. */
   except?: string | null;
-  /** W3C Trace Context. Taken from the active OpenTelemetry span when left out; null for none. */
+  /** W3C Trace Context. That of the span in which OpenTelemetry sees the event published, when left out; null for none. */
   traceparent?: string | null;
   tracestate?: string | null;
 }
@@ -33,14 +33,6 @@ export type EventOfType<E extends object, T extends keyof E & string> = EventFie
 /** Any event of an application. */
 export type EventOf<E extends object> = { [T in keyof E & string]: EventOfType<E, T> }[keyof E & string];
 
-/** How events are written. */
-export interface EncodeOptions {
-  /** Whether the active span's trace context is put in. */
-  trace: boolean;
-  /** The largest envelope, in bytes. */
-  eventBytesMax: number;
-}
-
 /** What a node takes, unless it is configured otherwise (`FANFARE_EVENT_BYTES_MAX`). */
 export const EVENT_BYTES_MAX = 65_536;
 
@@ -49,23 +41,25 @@ const TYPE_BYTES_MAX = 200;
 export const LEVELS_MAX = 64;
 const TEXTS = ['id', 'key', 'except', 'traceparent', 'tracestate'];
 
-/** The envelope, as it is sent. Throws `InvalidArgumentError`, which names the field and the rule. */
-export function encodeEvent(event: unknown, options: EncodeOptions): string {
+/**
+ * The envelope, as it is sent, of at most `bytesMax`. `trace` is for an event that has none. Throws `InvalidArgumentError`,
+ * which names the field and the rule.
+ */
+export function encodeEvent(event: unknown, bytesMax: number, trace?: TraceContext): string {
   if (typeof event !== 'object' || event === null || Array.isArray(event)) {
     throw new InvalidArgumentError('event', 'must be an object with a `type`: { type: "order.updated", data: … }');
   }
   const fields = event as Record<string, unknown>;
   checkFields(fields);
-  const trace = options.trace && fields.traceparent === undefined ? activeTrace() : undefined;
   const text = stringify({ ...fields, ...trace });
   if (text.length > 2 * LEVELS_MAX && levelsOf(text) > LEVELS_MAX) {
     throw new InvalidArgumentError('event.data', `is nested too deep; an event has at most ${LEVELS_MAX} levels`);
   }
   const bytes = bytesOf(text);
-  if (bytes > options.eventBytesMax) {
+  if (bytes > bytesMax) {
     throw new InvalidArgumentError(
       'event',
-      `has ${bytes} bytes; at most ${options.eventBytesMax} are allowed: keep the data elsewhere and publish a reference`,
+      `has ${bytes} bytes; at most ${bytesMax} are allowed: keep the data elsewhere and publish a reference`,
     );
   }
   return text;

@@ -18,6 +18,7 @@ import {
 } from './publishing.ts';
 import { backoffMs, pause, within } from './timing.ts';
 import { bytesOf, checkTenant, checkTopic, type Topic } from './topic.ts';
+import { type Creation, startCreation, withBatchSpan, withSendSpan } from './tracing/producer-span.ts';
 
 export type { FanfareErrorCode } from './errors.ts';
 export { FanfareError, FanfareHttpError, InvalidArgumentError } from './errors.ts';
@@ -39,7 +40,7 @@ export interface HttpPublisherOptions {
   retriesMax?: number;
   /** The longest wait between two attempts, in ms: 2,000. A node that asks for more is not asked again. */
   retryDelayMaxMs?: number;
-  /** Whether the trace context of the active OpenTelemetry span goes into events that have none: true. */
+  /** Whether publishing is a span, where OpenTelemetry is set up, that goes into events that have none: true. */
   trace?: boolean;
   /** The largest envelope, in bytes, as nodes are configured: 65,536. */
   eventBytesMax?: number;
@@ -88,7 +89,7 @@ export function createHttpPublisher<E extends object = AnyEvents>(options: HttpP
   checkWhole(batchChunk, 1, 'batchChunk', 'events');
   checkWhole(batchBytesMax, 1, 'batchBytesMax', 'bytes');
   const api = new Api(options);
-  const encoding = { trace: options.trace ?? true, eventBytesMax };
+  const isTraced = options.trace ?? true;
 
   const publish = async (
     tenant: string,
@@ -100,11 +101,23 @@ export function createHttpPublisher<E extends object = AnyEvents>(options: HttpP
     checkTopic(topic);
     checkOptions(given, ['id']);
     checkHeader(given.id);
-    const body = encodeEvent(event, encoding);
-    const path = `/v1/tenants/${tenant}/topics/${inPath(topic)}/events${given.durable ? '?durable=true' : ''}`;
-    const { id, signal } = given;
-    const answer = await api.post(path, body, { id, isIdempotent: id !== undefined, signal });
-    return given.durable ? positionOf(answer) : undefined;
+    const { id, signal, durable = false } = given;
+    const path = `/v1/tenants/${tenant}/topics/${inPath(topic)}/events${durable ? '?durable=true' : ''}`;
+    return withSendSpan({ tenant, topic, event, durable }, isTraced, async (span) => {
+      const body = span.make((trace) => encodeEvent(event, eventBytesMax, trace));
+      const answer = await api.post(path, body, { id, isIdempotent: id !== undefined, signal });
+      return durable ? positionOf(answer) : undefined;
+    });
+  };
+
+  const write = (tenant: string, item: Item, at: number): Written => {
+    checkItem(item);
+    checkTopic(item.topic);
+    checkOptions(item, ['id'], 'item');
+    const { topic, event, durable = false, id } = item;
+    const span = startCreation({ tenant, topic, event, durable }, isTraced);
+    const envelope = span.make((trace) => encodeEvent(event, eventBytesMax, trace));
+    return { at, topic, text: inBatch(item, envelope), span, isIdempotent: id !== undefined };
   };
 
   const publishBatch = async (
@@ -117,20 +130,22 @@ export function createHttpPublisher<E extends object = AnyEvents>(options: HttpP
     let chunk: Written[] = [];
     let bytes = 0;
     const flush = async () => {
-      for (const [at, result] of await send(api, tenant, chunk, signal)) {
-        results[at] = result;
+      const spans = chunk.map(({ span }) => span);
+      const sent = await withBatchSpan(spans, () => send(api, tenant, chunk, signal));
+      for (const [nth, { at }] of chunk.entries()) {
+        results[at] = sent[nth] as BatchResult;
       }
       chunk = [];
       bytes = 0;
     };
     for (const [at, item] of items.entries()) {
       try {
-        const text = encodeItem(item, encoding);
-        const size = bytesOf(text) + 1;
+        const written = write(tenant, item, at);
+        const size = bytesOf(written.text) + 1;
         if (chunk.length >= batchChunk || (chunk.length > 0 && bytes + size > batchBytesMax - WRAPPING_BYTES)) {
           await flush();
         }
-        chunk.push({ at, topic: item.topic, text, isIdempotent: 'id' in item && item.id !== undefined });
+        chunk.push(written);
         bytes += size;
       } catch (error) {
         results[at] = { ok: false, topic: item?.topic, error: asFanfareError(error) };
@@ -143,27 +158,29 @@ export function createHttpPublisher<E extends object = AnyEvents>(options: HttpP
   return { publish: publish as HttpPublisher<E>['publish'], publishBatch };
 }
 
+/** What every item of a batch has, of whatever types. */
+interface Item {
+  topic: Topic;
+  event: unknown;
+  durable?: boolean;
+  id?: string;
+}
+
 /** An item of a batch, ready to be sent. */
 interface Written {
   at: number;
   topic: Topic;
   text: string;
+  span: Creation;
   /** Whether it may be sent again after anything. */
   isIdempotent: boolean;
 }
 
 const WRAPPING_BYTES = '{"events":[]}'.length;
 
-function encodeItem(
-  item: { topic: Topic; event: unknown; durable?: boolean; id?: string },
-  encoding: { trace: boolean; eventBytesMax: number },
-): string {
-  checkItem(item);
-  checkTopic(item.topic);
-  checkOptions(item, ['id'], 'item');
-  const durable = item.durable ? ',"durable":true' : '';
-  const id = item.id === undefined ? '' : `,"id":${JSON.stringify(item.id)}`;
-  return `{"topic":${JSON.stringify(item.topic)}${durable}${id},"event":${encodeEvent(item.event, encoding)}}`;
+function inBatch({ topic, durable, id }: Item, envelope: string): string {
+  const options = `${durable ? ',"durable":true' : ''}${id === undefined ? '' : `,"id":${JSON.stringify(id)}`}`;
+  return `{"topic":${JSON.stringify(topic)}${options},"event":${envelope}}`;
 }
 
 async function send(
@@ -171,7 +188,7 @@ async function send(
   tenant: string,
   chunk: readonly Written[],
   signal: AbortSignal | undefined,
-): Promise<[number, BatchResult][]> {
+): Promise<BatchResult[]> {
   if (chunk.length === 0) {
     return [];
   }
@@ -180,9 +197,9 @@ async function send(
     const isIdempotent = chunk.every((item) => item.isIdempotent);
     const answer = await api.post(`/v1/tenants/${tenant}/events`, body, { isIdempotent, signal });
     const results = isObject(answer) && Array.isArray(answer.results) ? (answer.results as unknown[]) : [];
-    return chunk.map(({ at, topic }, nth) => [at, resultOf(topic, results[nth])]);
+    return chunk.map(({ topic }, nth) => resultOf(topic, results[nth]));
   } catch (error) {
-    return chunk.map(({ at, topic }) => [at, { ok: false, topic, error: asFanfareError(error) }]);
+    return chunk.map(({ topic }) => ({ ok: false, topic, error: asFanfareError(error) }));
   }
 }
 

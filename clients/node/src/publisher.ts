@@ -22,6 +22,13 @@ import { failureOf, refusalOf } from './redis/failure.ts';
 import { checkPrefix } from './redis/prefix.ts';
 import { pause, within } from './timing.ts';
 import { checkTenant, checkTopic, type Topic } from './topic.ts';
+import {
+  type EnvelopeSpan,
+  type Message,
+  startCreation,
+  withBatchSpan,
+  withSendSpan,
+} from './tracing/producer-span.ts';
 
 /** How a publisher is made. */
 export interface PublisherOptions {
@@ -29,7 +36,7 @@ export interface PublisherOptions {
   redis: RedisLike;
   /** What nodes call `redis_prefix`: `fanfare`. */
   prefix?: string;
-  /** Whether the trace context of the active OpenTelemetry span goes into events that have none: true. */
+  /** Whether publishing is a span, where OpenTelemetry is set up, that goes into events that have none: true. */
   trace?: boolean;
   /** The largest envelope, in bytes, as nodes are configured: 65,536. */
   eventBytesMax?: number;
@@ -79,38 +86,51 @@ export function createPublisher<E extends object = AnyEvents>(options: Publisher
     checkWhole(value, 1, name, name.endsWith('Ms') ? 'ms' : name.includes('Bytes') ? 'bytes' : 'events');
   }
   const channel = new Channel(adapt(options.redis), timeoutMs, pendingMax);
-  const encoding = { trace: options.trace ?? true, eventBytesMax };
+  const isTraced = options.trace ?? true;
 
-  const write = (tenant: string, item: BatchItem<E, object>, field?: string): Outgoing => {
-    checkItem(item);
-    checkTopic(item.topic);
-    checkOptions(item, OPTIONS, field);
-    return {
-      key: `${prefix}:${tenant}:${item.topic}`,
-      envelope: encodeEvent(item.event, encoding),
-      ...optionsOf(item),
-    };
-  };
+  const write = (tenant: string, item: BatchItem<E, object>, span: EnvelopeSpan): Outgoing => ({
+    key: `${prefix}:${tenant}:${item.topic}`,
+    envelope: span.make((trace) => encodeEvent(item.event, eventBytesMax, trace)),
+    ...optionsOf(item),
+  });
 
   const publish = async (tenant: string, topic: Topic, event: EventOf<E>, given: object = {}) => {
     checkTenant(tenant);
-    const [settled] = await channel.send([write(tenant, { ...given, topic, event })]);
-    if (settled?.status !== 'fulfilled') {
-      throw failureOf(settled?.reason);
-    }
-    return positionOf(given, settled.value);
+    const item = { ...given, topic, event };
+    check(item);
+    return withSendSpan(messageOf(tenant, item), isTraced, async (span) => {
+      const [settled] = await channel.send([write(tenant, item, span)]);
+      if (settled?.status !== 'fulfilled') {
+        throw failureOf(settled?.reason);
+      }
+      return positionOf(given, settled.value);
+    });
+  };
+
+  const prepare = (tenant: string, item: BatchItem<E, object>) => {
+    checkItem(item);
+    check(item, 'item');
+    const span = startCreation(messageOf(tenant, item), isTraced);
+    return { item, span, outgoing: write(tenant, item, span) };
   };
 
   const publishBatch = async (tenant: string, items: readonly BatchItem<E, object>[]) => {
     checkTenant(tenant);
     const results: BatchResult[] = [];
     for (const chunk of chunksOf(items, Math.min(batchChunk, pendingMax))) {
-      const written = chunk.map((item) => attempt(() => write(tenant, item, 'item')));
-      const answers = await channel.send(written.flatMap((one) => (one instanceof FanfareError ? [] : [one])));
+      const prepared = chunk.map((item) => attempt(() => prepare(tenant, item)));
+      const ready = prepared.flatMap((one) => (one instanceof FanfareError ? [] : [one]));
+      const answers = await withBatchSpan(
+        ready.map(({ span }) => span),
+        async () => {
+          const settled = await channel.send(ready.map(({ outgoing }) => outgoing));
+          return ready.map(({ item }, at) => resultOf(item, settled[at]));
+        },
+      );
       for (const [at, item] of chunk.entries()) {
-        const one = written[at];
-        const settled = one instanceof FanfareError ? { status: 'rejected' as const, reason: one } : answers.shift();
-        results.push(resultOf(item, settled));
+        const one = prepared[at];
+        const failed = one instanceof FanfareError && resultOf(item, { status: 'rejected', reason: one });
+        results.push(failed || (answers.shift() as BatchResult));
       }
     }
     return results;
@@ -228,6 +248,22 @@ function commandOf({ key, envelope, keep }: Outgoing, usesSend: boolean): Comman
     options.push('id', keep.id);
   }
   return { key, args: ['FCALL', 'fanfare_publish', String(keys.length), ...keys, envelope, ...options] };
+}
+
+/** What every item has, of whatever types. */
+interface Addressed {
+  topic: Topic;
+  event: unknown;
+  durable?: boolean;
+}
+
+function check(item: Addressed, field?: string): void {
+  checkTopic(item.topic);
+  checkOptions(item, OPTIONS, field);
+}
+
+function messageOf(tenant: string, { topic, event, durable = false }: Addressed): Message {
+  return { tenant, topic, event, durable };
 }
 
 function optionsOf(item: object): Pick<Outgoing, 'keep'> {

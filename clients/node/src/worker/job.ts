@@ -6,7 +6,7 @@
 import { FanfareError, wordsOf } from '../errors.ts';
 import { LEVELS_MAX, levelsOf } from '../event.ts';
 import { bytesOf } from '../topic.ts';
-import { withServerSpan } from '../tracing.ts';
+import { withServerSpan } from '../tracing/server-span.ts';
 import { type Entry, type Handler, type ParsedEntry, RequestError, type WorkerRequest } from './request.ts';
 
 /** What clients are told of an error that is not theirs. */
