@@ -16,7 +16,8 @@ from fanfare.topics import check_pattern
 def payload(**fields: Any) -> Any:
     """The envelope that would be published."""
     event = Event(**{"tenant": "acme", "topic": "tenant", "type": "x", **fields})
-    raw = Publishing(stamp=False, trace=False, json_default=str).command(event, False).words[2]
+    with Publishing(stamp=False, trace=False, json_default=str).sending(event, False) as command:
+        raw = command.words[2]
     assert isinstance(raw, bytes)
     return json.loads(raw)
 

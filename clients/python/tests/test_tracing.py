@@ -1,4 +1,5 @@
-"""With OpenTelemetry's SDK: the trace goes from the publisher to the event, and from the request to its handler."""
+"""With OpenTelemetry's SDK: publishing is a span whose context the event carries, and a request's handler is one of the
+request's trace."""
 
 from __future__ import annotations
 
@@ -9,17 +10,19 @@ from typing import Any, Callable
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.context import attach, detach
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from fanfare import Event, Request
-from fanfare.commands import Publishing
+from fanfare import TENANT, Event, InvalidValue, LibraryMissing, Request, channel, user
+from fanfare.connection import AsyncConnection, SyncConnection
 
-from .backends import AnyWorker
+from .backends import AnyPublisher, AnyWorker
 from .requests import TRACEPARENT, Asker
-from .support import RedisServer, until
+from .support import PATIENCE_S, RedisServer, until
 
 
 @pytest.fixture(scope="module")
@@ -31,20 +34,190 @@ def exporter() -> InMemorySpanExporter:
     return exporter
 
 
-def envelope(publishing: Publishing, **fields: Any) -> Any:
-    payload = publishing.command(Event("acme", "tenant", "x", **fields), False).words[2]
-    assert isinstance(payload, bytes)
-    return json.loads(payload)
+class Heard:
+    """All that is published on a Redis."""
+
+    def __init__(self, client: Any) -> None:
+        self._subscriber = client.pubsub()
+        self._subscriber.psubscribe("fanfare:*")
+        assert self._subscriber.get_message(timeout=PATIENCE_S)["type"] == "psubscribe"
+
+    def next(self) -> dict[str, Any]:
+        envelope: dict[str, Any] = json.loads(self._subscriber.get_message(timeout=PATIENCE_S)["data"])
+        return envelope
 
 
-def test_an_event_carries_the_active_span(exporter: InMemorySpanExporter) -> None:
-    assert "traceparent" not in envelope(Publishing())
-    with trace.get_tracer("tests").start_as_current_span("order") as span:
-        context = span.get_span_context()
-        active = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
-        assert envelope(Publishing())["traceparent"] == active
-        assert "traceparent" not in envelope(Publishing(trace=False))
-        assert envelope(Publishing(), traceparent=TRACEPARENT)["traceparent"] == TRACEPARENT
+@pytest.fixture
+def heard(client: Any) -> Heard:
+    return Heard(client)
+
+
+@pytest.fixture
+def spans(exporter: InMemorySpanExporter) -> Callable[[str], list[ReadableSpan]]:
+    """The spans of a name that the test has made."""
+    exporter.clear()
+    return lambda name: [span for span in exporter.get_finished_spans() if span.name == name]
+
+
+Spans = Callable[[str], list[ReadableSpan]]
+Publishers = Callable[..., AnyPublisher]
+
+
+def traceparent(context: Any) -> str:
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+
+
+def test_an_event_is_sent_in_a_span_whose_context_it_carries(
+    server: RedisServer, publisher: Publishers, heard: Heard, spans: Spans
+) -> None:
+    with trace.get_tracer("tests").start_as_current_span("order") as order:
+        publisher(server.url, stamp=False).publish("acme", channel("orders"), "order.paid", id="evt_7")
+    (span,) = spans("send channel")
+    event = heard.next()
+    assert event == {"type": "order.paid", "id": "evt_7", "traceparent": traceparent(span.context)}
+    assert (span.kind, span.parent, span.status.status_code) == (
+        SpanKind.PRODUCER,
+        order.get_span_context(),
+        StatusCode.UNSET,
+    )
+    assert span.attributes == {
+        "messaging.system": "fanfare",
+        "messaging.operation.name": "send",
+        "messaging.operation.type": "send",
+        "messaging.destination.name": "channel:orders",
+        "messaging.destination.template": "channel",
+        "messaging.message.id": "evt_7",
+        "messaging.message.body.size": len(json.dumps(event, separators=(",", ":"))),
+        "fanfare.tenant": "acme",
+        "fanfare.event.type": "order.paid",
+        "fanfare.durable": False,
+    }
+
+
+def test_outside_of_any_span_it_begins_a_trace(
+    server: RedisServer, publisher: Publishers, heard: Heard, spans: Spans
+) -> None:
+    publisher(server.url).publish("acme", user("42"), "x")
+    (span,) = spans("send user")
+    assert span.parent is None
+    assert heard.next()["traceparent"] == traceparent(span.context)
+
+
+def test_a_trace_that_is_not_sampled_goes_on_as_such(
+    server: RedisServer, publisher: Publishers, heard: Heard, exporter: InMemorySpanExporter
+) -> None:
+    exporter.clear()
+    carrier = {"traceparent": TRACEPARENT[:-1] + "0", "tracestate": "a=1,b=2"}
+    token = attach(TraceContextTextMapPropagator().extract(carrier))
+    publisher(server.url).publish("acme", TENANT, "x")
+    detach(token)
+    event = heard.next()
+    version, trace_id, span_id, flags = event["traceparent"].split("-")
+    assert f"{version}-{trace_id}-" == TRACEPARENT[:36]
+    assert (span_id == TRACEPARENT[36:52], flags, event["tracestate"]) == (False, "00", "a=1,b=2")
+    assert not exporter.get_finished_spans()
+
+
+def test_an_event_keeps_a_trace_of_its_own_and_has_none_where_none_is_wished(
+    server: RedisServer, publisher: Publishers, heard: Heard, spans: Spans
+) -> None:
+    publisher(server.url).publish("acme", TENANT, "x", traceparent=TRACEPARENT)
+    assert heard.next()["traceparent"] == TRACEPARENT
+    (span,) = spans("send tenant")
+    assert (span.kind, [traceparent(link.context) for link in span.links]) == (SpanKind.CLIENT, [TRACEPARENT])
+
+    silent = publisher(server.url, trace=False)
+    silent.publish("acme", user("42"), "x")
+    silent.publish_many([Event("acme", user("42"), "x")])
+    assert not any("traceparent" in heard.next() for _ in range(2))
+    assert not spans("send user") + spans("create user")
+
+
+@pytest.mark.parametrize(
+    ("options", "error"), [({"data": object()}, InvalidValue), ({"durable": True}, LibraryMissing)]
+)
+def test_what_goes_wrong_is_an_error_of_the_span(
+    options: Any, error: type[Exception], server: RedisServer, publisher: Publishers, spans: Spans
+) -> None:
+    with pytest.raises(error):
+        publisher(server.url).publish("acme", TENANT, "x", **options)
+    assert failure(spans("send tenant")) == error.__name__
+
+
+def failure(found: list[ReadableSpan]) -> Any:
+    """The `error.type` of the only span; None when nothing went wrong."""
+    (span,) = found
+    assert span.attributes is not None
+    assert (span.status.status_code == StatusCode.ERROR) == ("error.type" in span.attributes)
+    return span.attributes.get("error.type")
+
+
+def test_each_event_of_a_batch_is_made_in_a_span_to_which_the_one_that_sends_them_has_a_link(
+    server: RedisServer, publisher: Publishers, heard: Heard, spans: Spans
+) -> None:
+    events = [
+        Event("acme", user("1"), "x", id="one"),
+        Event("acme", user("2"), "y"),
+        Event("acme", user("3"), "z", traceparent=TRACEPARENT),
+    ]
+    with trace.get_tracer("tests").start_as_current_span("order") as order:
+        publisher(server.url).publish_many(events)
+    created = spans("create user")
+    published = [heard.next()["traceparent"] for _ in events]
+    assert published == [*(traceparent(span.context) for span in created), TRACEPARENT]
+    (sent,) = spans("send user")
+    assert [span.parent for span in [*created, sent]] == [order.get_span_context()] * 3
+    assert [span.kind for span in [*created, sent]] == [SpanKind.PRODUCER, SpanKind.PRODUCER, SpanKind.CLIENT]
+    assert created[0].attributes is not None
+    assert created[0].attributes["messaging.operation.type"] == "create"
+    assert created[0].attributes["messaging.message.id"] == "one"
+    assert sent.attributes == {
+        "messaging.system": "fanfare",
+        "messaging.operation.name": "send",
+        "messaging.operation.type": "send",
+        "messaging.destination.template": "user",
+        "messaging.batch.message_count": 3,
+        "fanfare.tenant": "acme",
+        "fanfare.durable": False,
+    }
+    assert [traceparent(link.context) for link in sent.links] == published
+    assert [(link.attributes or {})["messaging.destination.name"] for link in sent.links] == [
+        "user:1",
+        "user:2",
+        "user:3",
+    ]
+
+
+def test_what_fails_of_a_batch_is_an_error_of_its_span_and_of_the_one_that_sent_it(
+    server: RedisServer, publisher: Publishers, spans: Spans
+) -> None:
+    events = [
+        Event("acme", TENANT, "x"),
+        Event("acme", user("1"), "x", durable=True),
+        Event("acme", channel("c"), "x" * 201),
+    ]
+    publisher(server.url).publish_many(events)
+    assert failure(spans("create tenant")) is None
+    assert failure(spans("create user")) == "LibraryMissing"
+    assert failure(spans("create channel")) == "InvalidValue"
+    assert failure(spans("send")) == "LibraryMissing"
+
+
+def test_a_batch_that_is_broken_off_leaves_no_span_open(
+    server: RedisServer, publisher: Publishers, spans: Spans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(BaseException):
+        pass
+
+    def interrupt(*_: Any) -> Any:
+        assert trace.get_current_span().is_recording(), "what redis-py does is within the span"
+        raise Interrupted
+
+    for connection in (SyncConnection, AsyncConnection):
+        monkeypatch.setattr(connection, "pipeline", interrupt)
+    with pytest.raises(Interrupted):
+        publisher(server.url).publish_many([Event("acme", TENANT, "x")])
+    assert [failure(spans(name)) for name in ("create tenant", "send tenant")] == ["Interrupted", "Interrupted"]
 
 
 def test_a_handler_runs_in_a_span_of_the_request(
@@ -77,11 +250,14 @@ def both(exporter: InMemorySpanExporter) -> Any:
 def test_without_opentelemetry_nothing_is_traced_and_all_works() -> None:
     program = (
         "import sys; sys.modules['opentelemetry'] = None\n"
-        "from fanfare import tracing\n"
+        "from fanfare import Event, tracing\n"
+        "from fanfare.commands import Publishing\n"
         "from fanfare.request import Request\n"
-        "assert not tracing.IS_INSTALLED and tracing.current() == {}\n"
+        "assert not tracing.IS_INSTALLED\n"
+        "event = Event('acme', 'tenant', 'x')\n"
+        "with Publishing(stamp=False).sending(event, False) as command: print(command.words[2])\n"
         "request = Request('r', 'acme', 'm', None, '42', 'c', 0, 1, 'x', 'r')\n"
         "with tracing.request_span(request): print('ran')\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr) == ("ran\n", "")
+    assert (done.stdout, done.stderr) == ('b\'{"type":"x"}\'\nran\n', "")

@@ -55,6 +55,8 @@ interface Api {
 /** OpenTelemetry, set up. */
 export type OpenTelemetry = Required<Api>;
 
+/** Of a span's `traceFlags`. */
+export const SAMPLED = 1;
 export const KIND_SERVER = 1;
 export const KIND_CLIENT = 2;
 export const KIND_PRODUCER = 3;
@@ -115,7 +117,7 @@ export function remoteOf(traceparent: string | undefined): SpanContext | undefin
   if (!traceId || !spanId || !flags || traceId === NO_TRACE || spanId === NO_SPAN) {
     return undefined;
   }
-  return { traceId, spanId, traceFlags: Number.parseInt(flags, 16) & 1, isRemote: true };
+  return { traceId, spanId, traceFlags: Number.parseInt(flags, 16) & SAMPLED, isRemote: true };
 }
 
 /** A context in which the parent is that remote span, or in which there is none. */

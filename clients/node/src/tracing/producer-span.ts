@@ -19,6 +19,7 @@ import {
   type OpenTelemetry,
   openTelemetry,
   remoteOf,
+  SAMPLED,
   type Span,
   startSpan,
   type TraceContext,
@@ -101,18 +102,18 @@ export function startCreation(message: Message, isTraced: boolean): Creation {
   return { make, link: { context: span.spanContext(), attributes }, end };
 }
 
-/** Sends events of a batch together, within a span with links to them. `send` tells of each what became of it, in order. */
+/**
+ * Sends events of a batch together, within a span with links to them, unless none of them is sampled. `send` tells of each
+ * what became of it, in order.
+ */
 export async function withBatchSpan(
   events: readonly Creation[],
   send: () => Promise<BatchResult[]>,
 ): Promise<BatchResult[]> {
   const links = events.flatMap(({ link }) => link ?? []);
-  const api = links.length > 0 ? openTelemetry() : undefined;
-  if (!api) {
-    return send();
-  }
+  const api = links.some(({ context }) => context.traceFlags & SAMPLED) ? openTelemetry() : undefined;
   try {
-    const results = await sendTogether(api, events.length, links, send);
+    const results = api ? await sendTogether(api, events.length, links, send) : await send();
     for (const [at, event] of events.entries()) {
       event.end(errorOf(results[at]));
     }

@@ -4,16 +4,17 @@ I/O: the blocking publisher and the one for asyncio share all of this."""
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
-from . import tracing
 from .connection import Command
 from .errors import REDIS_ERRORS, FanfareError, InvalidValue, Refused, Unavailable, from_redis
 from .event import EVENT_BYTES_MAX, Event, JsonDefault, check, envelope
 from .keyspace import PREFIX, Keyspace
+from .producer_spans import BatchSpan, Untraced, send_span, start_creation
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Publishing:
     batch_size: int = 256
     #: Whether an event without `at` gets the time of this machine.
     stamp: bool = True
-    #: Whether an event without `traceparent` gets that of the active OpenTelemetry span.
+    #: Whether publishing is a span, where OpenTelemetry is set up, that goes into events without `traceparent`.
     trace: bool = True
     #: For values of `data` that JSON doesn't know: `default` of `json.dumps`.
     json_default: JsonDefault | None = None
@@ -53,25 +54,17 @@ class Publishing:
         if self.batch_size < 1:
             raise InvalidValue("batch_size", f"must be at least 1 event, and is {self.batch_size}")
 
-    def command(self, event: Event, is_cluster: bool) -> Command:
-        """The command that publishes an event. Raises `InvalidValue`."""
+    @contextmanager
+    def sending(self, event: Event, is_cluster: bool) -> Iterator[Command]:
+        """The command that publishes an event, within whose span it is to be sent. Raises `InvalidValue`."""
         check(event)
-        payload = envelope(
-            event,
-            at=time.time_ns() // 1_000_000 if self.stamp else None,
-            trace=tracing.current() if self.trace else None,
-            json_default=self.json_default,
-            bytes_max=self.event_bytes_max,
-        )
-        key = Keyspace(self.prefix).topic(event.tenant, event.topic)
-        if event.durable:
-            return Command(key, _durable(key, payload, event))
-        return send(key, payload, is_cluster)
+        with send_span(event, self.trace) as span:
+            yield self._command(event, is_cluster, span)
 
     def batch(
         self, events: Iterable[Event], is_cluster: bool
-    ) -> Generator[Sequence[Command], list[Any] | Exception, list[Result]]:
-        """Yields the commands of one pipeline after the other, and is sent their answers, or why there are none."""
+    ) -> Generator[Pipeline, list[Any] | Exception, list[Result]]:
+        """Yields one pipeline after the other, and is sent their answers, or why there are none."""
         results: list[Result] = []
         remaining = iter(events)
         lost: Exception | None = None
@@ -80,28 +73,57 @@ class Publishing:
                 unsent = Unavailable(f"not sent, since Redis went away before: {lost}", maybe_published=False)
                 results.extend([Result(error=unsent)] * len(chunk))
                 continue
-            prepared = [self._attempt(event, is_cluster) for event in chunk]
-            commands = [item for item in prepared if isinstance(item, Command)]
-            answers: list[Any] | Exception = []
-            if commands:
-                answers = yield commands
-            if isinstance(answers, Exception):
-                lost = answers
-                answers = [answers] * len(commands)
-            following = zip(answers, (event for event, item in zip(chunk, prepared) if isinstance(item, Command)))
-            for item in prepared:
-                if isinstance(item, Command):
-                    answer, event = next(following)
-                    results.append(_result(event, answer))
-                else:
-                    results.append(Result(error=item))
+            prepared = [self._prepare(event, is_cluster) for event in chunk]
+            ready = [item for item in prepared if isinstance(item, _Prepared)]
+            sent: list[Result] = []
+            if ready:
+                span = BatchSpan([item.span for item in ready])
+                answers = yield Pipeline([item.command for item in ready], span)
+                if isinstance(answers, Exception):
+                    lost = answers
+                    answers = [answers] * len(ready)
+                sent = [_result(item.event, answer) for item, answer in zip(ready, answers)]
+                span.end([result.error for result in sent])
+            following = iter(sent)
+            results += [next(following) if isinstance(item, _Prepared) else Result(error=item) for item in prepared]
         return results
 
-    def _attempt(self, event: Event, is_cluster: bool) -> Command | InvalidValue:
+    def _prepare(self, event: Event, is_cluster: bool) -> _Prepared | InvalidValue:
         try:
-            return self.command(event, is_cluster)
+            check(event)
+            span = start_creation(event, self.trace)
+            return _Prepared(event, span, self._command(event, is_cluster, span))
         except InvalidValue as invalid:
             return invalid
+
+    def _command(self, event: Event, is_cluster: bool, span: Untraced) -> Command:
+        payload = span.make(
+            lambda trace: envelope(
+                event,
+                at=time.time_ns() // 1_000_000 if self.stamp else None,
+                trace=trace,
+                json_default=self.json_default,
+                bytes_max=self.event_bytes_max,
+            )
+        )
+        key = Keyspace(self.prefix).topic(event.tenant, event.topic)
+        if event.durable:
+            return Command(key, _durable(key, payload, event))
+        return send(key, payload, is_cluster)
+
+
+class Pipeline(NamedTuple):
+    """What is sent at once."""
+
+    commands: Sequence[Command]
+    #: Within which it is to be sent.
+    span: BatchSpan
+
+
+class _Prepared(NamedTuple):
+    event: Event
+    span: Untraced
+    command: Command
 
 
 def send(key: str, payload: bytes, is_cluster: bool) -> Command:

@@ -54,7 +54,7 @@ class Event:
     key: str | None = None
     #: The connection that is left out, as its `welcome` named it.
     except_connection: str | None = None
-    #: W3C Trace Context; taken from the current OpenTelemetry span when both are left out.
+    #: W3C Trace Context; that of the span in which OpenTelemetry sees the event published, when both are left out.
     traceparent: str | None = None
     #: See `traceparent`.
     tracestate: str | None = None

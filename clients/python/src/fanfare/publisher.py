@@ -46,8 +46,7 @@ class Publisher(_Settings[SyncRedis]):
     - `event_bytes_max`: the largest event in bytes, the nodes' setting of that name.
     - `batch_size`: how many events `publish_many` sends in one pipeline, at most.
     - `stamp`: whether an event without `at` gets this machine's time.
-    - `trace`: whether an event without `traceparent` gets that of the active OpenTelemetry span, where
-      `opentelemetry-api` is installed.
+    - `trace`: whether publishing is a span, where OpenTelemetry is set up, that goes into events without `traceparent`.
     - `json_default`: for values of `data` that JSON doesn't know, such as `datetime`: `default` of `json.dumps`.
     """
 
@@ -98,12 +97,12 @@ class Publisher(_Settings[SyncRedis]):
         Raises `InvalidValue` before anything is sent, `Refused` (`LibraryMissing`) or `Unavailable`.
         """
         event = Event(tenant, topic, type, data, **options)
-        command = self._publishing.command(event, self._connection.is_cluster)
-        try:
-            answer = self._connection.call(command)
-        except REDIS_ERRORS as error:
-            raise from_redis(error) from error
-        return position(event, answer)
+        with self._publishing.sending(event, self._connection.is_cluster) as command:
+            try:
+                answer = self._connection.call(command)
+            except REDIS_ERRORS as error:
+                raise from_redis(error) from error
+            return position(event, answer)
 
     def publish_many(self, events: Iterable[Event]) -> list[Result]:
         """Publishes many events with few round trips, each topic's in their order. One that is invalid or refused keeps
@@ -115,13 +114,14 @@ class Publisher(_Settings[SyncRedis]):
         batch = self._publishing.batch(events, self._connection.is_cluster)
         answers: list[Any] | Exception
         try:
-            commands = next(batch)
+            pipeline = next(batch)
             while True:
                 try:
-                    answers = self._connection.pipeline(commands)
+                    with pipeline.span.active():
+                        answers = self._connection.pipeline(pipeline.commands)
                 except REDIS_ERRORS as error:
                     answers = error
-                commands = batch.send(answers)
+                pipeline = batch.send(answers)
         except StopIteration as done:
             return list(done.value)
 
@@ -186,25 +186,26 @@ class AsyncPublisher(_Settings[AsyncRedis]):
     async def publish(self, tenant: str, topic: str, type: str, data: Any = None, **options: Any) -> str | None:
         """Publishes one event: as `Publisher.publish`."""
         event = Event(tenant, topic, type, data, **options)
-        command = self._publishing.command(event, self._connection.is_cluster)
-        try:
-            answer = await self._connection.call(command)
-        except REDIS_ERRORS as error:
-            raise from_redis(error) from error
-        return position(event, answer)
+        with self._publishing.sending(event, self._connection.is_cluster) as command:
+            try:
+                answer = await self._connection.call(command)
+            except REDIS_ERRORS as error:
+                raise from_redis(error) from error
+            return position(event, answer)
 
     async def publish_many(self, events: Iterable[Event]) -> list[Result]:
         """Publishes many events: as `Publisher.publish_many`."""
         batch = self._publishing.batch(events, self._connection.is_cluster)
         answers: list[Any] | Exception
         try:
-            commands = next(batch)
+            pipeline = next(batch)
             while True:
                 try:
-                    answers = await self._connection.pipeline(commands)
+                    with pipeline.span.active():
+                        answers = await self._connection.pipeline(pipeline.commands)
                 except REDIS_ERRORS as error:
                     answers = error
-                commands = batch.send(answers)
+                pipeline = batch.send(answers)
         except StopIteration as done:
             return list(done.value)
 

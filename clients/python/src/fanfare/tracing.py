@@ -1,16 +1,24 @@
-"""W3C Trace Context from and to OpenTelemetry, where it is installed. Deliberately makes no span of its own for a
-publish: whoever publishes has one, or wants none."""
+"""OpenTelemetry, where it is installed: the tracer, W3C Trace Context, and the span around a request's handler.
+Deliberately not the spans of publishing, which are in `producer_spans`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+#: The envelope has one format, whatever propagators the application has chosen.
+PROPAGATOR: Any = None
+#: Finds the SDK whenever it is set up.
+TRACER: Any = None
 
 try:
     from opentelemetry import trace
+    from opentelemetry.context import Context
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+    PROPAGATOR = TraceContextTextMapPropagator()
+    TRACER = trace.get_tracer("fanfare")
     IS_INSTALLED = True
 except ModuleNotFoundError:  # the extra `opentelemetry` was not asked for
     IS_INSTALLED = False
@@ -19,12 +27,10 @@ if TYPE_CHECKING:
     from .request import Request
 
 
-def current() -> dict[str, str]:
-    """`traceparent` and, if there is one, `tracestate` of the active span; empty without one."""
-    fields: dict[str, str] = {}
-    if IS_INSTALLED:
-        TraceContextTextMapPropagator().inject(fields)
-    return fields
+def remote(traceparent: object) -> Any:
+    """A context of which the active span is the one that a `traceparent` names; the empty one when it names none."""
+    carrier = {"traceparent": traceparent} if isinstance(traceparent, str) else {}
+    return PROPAGATOR.extract(carrier, Context())
 
 
 @contextmanager
@@ -33,10 +39,9 @@ def request_span(request: Request) -> Iterator[None]:
     if not IS_INSTALLED:
         yield
         return
-    carrier = {"traceparent": request.traceparent} if request.traceparent else {}
-    with trace.get_tracer("fanfare").start_as_current_span(
+    with TRACER.start_as_current_span(
         f"fanfare {request.method}",
-        context=TraceContextTextMapPropagator().extract(carrier),
+        context=remote(request.traceparent),
         kind=trace.SpanKind.SERVER,
         attributes={
             "rpc.system": "fanfare",
