@@ -48,22 +48,3 @@ declare module '@sentry/browser' {
 declare module '@sentry/react' {
   export * from '@sentry/browser';
 }
-
-declare module '@opentelemetry/api' {
-  interface Context {
-    getValue(key: symbol): unknown;
-  }
-  interface Span {
-    end(): void;
-  }
-  export const context: { active(): Context };
-  export const propagation: {
-    inject(context: Context, carrier: object): void;
-    extract(context: Context, carrier: object): Context;
-  };
-  export const trace: {
-    getTracer(name: string): {
-      startActiveSpan<T>(name: string, options: object, context: Context, run: (span: Span) => T): T;
-    };
-  };
-}
