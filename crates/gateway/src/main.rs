@@ -16,11 +16,12 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 fn main() -> ExitCode {
     cli::run(&Node {
         serve: |config: Config| {
-            logging::init(&config.log);
+            logging::init(&config.log, config.dev);
             runtime(config.workers)?.block_on(serve::run(config))
         },
         echo: |listen: SocketAddr, message_bytes_max: usize| {
-            logging::init(&LogConfig { format: LogFormat::Human, filter: "info".into(), summary_interval: None });
+            let log = LogConfig { format: LogFormat::Human, filter: "info".into(), summary_interval: None };
+            logging::init(&log, false);
             let cores = std::thread::available_parallelism().map_or(1, usize::from);
             Ok(runtime(cores)?.block_on(echo::run(listen, message_bytes_max))?)
         },

@@ -29,7 +29,7 @@ async fn the_printed_command_reaches_the_page() {
     let (node, printed) = start().await;
     let page = format!("http://{}/", node.clients);
     assert!(printed.contains(&format!("Open     {page}\n")), "{printed}");
-    assert!(!printed.contains("INFO") && node.log().contains("serving clients"), "logs go to standard error");
+    assert!(!printed.contains("INFO") && node.log().contains("serving clients"), "its log lines go to standard error");
     let mut client = Client::connect(&node, &token(&node, "user=ana").await).await;
     client.subscribe("channel:orders").await;
 

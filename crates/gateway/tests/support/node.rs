@@ -143,9 +143,9 @@ impl Node {
         self.process.id()
     }
 
-    /// All that it has logged.
+    /// All that it has logged, on either of its outputs.
     pub(crate) fn log(&self) -> String {
-        self.output("stderr")
+        self.output("stdout") + &self.output("stderr")
     }
 
     /// All that it has printed.
