@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use fanfare_backplane::{Backplane, FunctionLibrary, Keep, State};
+use fanfare_backplane::{Backplane, FunctionLibrary, Keep, RedisFunctions, State};
 
 use crate::support::cluster::{ClusterProcess, first_owner};
 use crate::support::node::{Node, Told, config, message, topic};
-use crate::support::redis_server::{RedisProcess, free_port};
+use crate::support::redis_server::{RedisProcess, free_port, wait_until};
 use crate::{channel, envelope, one_of_each, read, settled, slot, topics_where};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -134,4 +134,20 @@ async fn an_operator_loads_the_function_library_on_every_primary() {
     assert_eq!(library.loaded_version().await, Ok(None));
     assert_eq!(library.load().await, Ok(FunctionLibrary::VERSION));
     assert_eq!(library.loaded_version().await, Ok(Some(FunctionLibrary::VERSION)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_tells_the_lowest_version_of_the_library_that_it_sees() {
+    let cluster = ClusterProcess::start_primaries(&[]);
+    let mut checks = config(&cluster.url());
+    checks.functions = RedisFunctions::Check;
+    let node = settled(checks.clone(), &[]).await;
+    let tells = |version| {
+        wait_until(&format!("it tells {version}"), || node.backplane.functions_version() == Some(version));
+    };
+    tells(0);
+    FunctionLibrary::on(checks).load().await.unwrap();
+    tells(FunctionLibrary::VERSION);
+    cluster.nodes[1].command(&["FUNCTION", "FLUSH"]);
+    tells(0);
 }
