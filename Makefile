@@ -110,4 +110,6 @@ bench: ## The load generator's scenarios, with the figures of one machine in loa
 	target/release/fanfare-loadtest recover --spawn --nodes 2
 	target/release/fanfare-loadtest recover --spawn --nodes 2 --topics 10000
 	target/release/fanfare-loadtest rolling-restart --spawn
+	target/release/fanfare-loadtest rolling-restart --spawn --clients 6000 --topics 6000 --topics-each 5
+	target/release/fanfare-loadtest scale-out --spawn --clients 6000 --topics 6000 --topics-each 5
 	target/release/fanfare-loadtest redis-restart --spawn

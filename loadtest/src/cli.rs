@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use self::durable::{Fault, PublishArgs, RecoverArgs, RedisRestartArgs, RollingRestartArgs, TrafficArgs};
+pub(crate) use self::durable::{
+    Fault, PublishArgs, RecoverArgs, RedisRestartArgs, RollingRestartArgs, ScaleOutArgs, TrafficArgs,
+};
 use crate::address::{Loopback, RedisUrl, WebSocketUrl};
 
 const EXAMPLES: &str = "\
@@ -22,6 +24,7 @@ Examples:
   What becomes of durable events when clients, nodes and Redis go and come:
     fanfare-loadtest recover --spawn
     fanfare-loadtest rolling-restart --spawn
+    fanfare-loadtest scale-out --spawn
     fanfare-loadtest redis-restart --spawn
 
   Memory of 30,000 idle connections; the node needs that many open files (ulimit -n):
@@ -52,6 +55,8 @@ pub(crate) enum Command {
     Recover(RecoverArgs),
     /// Nodes are drained and replaced one after the other under traffic; also from one program to another and back
     RollingRestart(RollingRestartArgs),
+    /// A node is added under traffic, and the others shed clients to it
+    ScaleOut(ScaleOutArgs),
     /// Redis is cut off, killed, emptied and frozen under traffic
     RedisRestart(RedisRestartArgs),
     /// What a durable publish costs Redis, beside its own PUBLISH

@@ -1,8 +1,7 @@
 //! Servers that are started here and may be killed, frozen, drained and replaced: one Redis and the nodes on it. Deliberately
 //! no way to do any of that to a server that was there before.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -10,6 +9,7 @@ use anyhow::{Context as _, ensure};
 use rustix::process::Signal;
 
 use crate::address::{RedisUrl, WebSocketUrl};
+use crate::admin_port::{self, READY};
 use crate::launch::{Launch, Server, free_port};
 use crate::redis_link::RedisLink;
 
@@ -40,7 +40,7 @@ pub(crate) struct NodePlan {
 /// A node that was started here. It keeps its address when its process is replaced.
 pub(crate) struct Node {
     pub(crate) url: WebSocketUrl,
-    admin: SocketAddr,
+    pub(crate) admin: SocketAddr,
     server: Server,
 }
 
@@ -173,21 +173,8 @@ fn launch(plan: &NodePlan, listen: SocketAddr, admin: SocketAddr) -> anyhow::Res
         environment,
         processors: plan.processors.clone(),
     })?;
-    server.wait_until(|_| is_ready(admin).then_some(()))?;
+    server.wait_until(|_| admin_port::is_yes(admin, READY).then_some(()))?;
     Ok(server)
-}
-
-/// Whether `/readyz` says yes.
-fn is_ready(admin: SocketAddr) -> bool {
-    let ask = || -> std::io::Result<bool> {
-        let mut stream = TcpStream::connect_timeout(&admin, Duration::from_secs(1))?;
-        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-        let mut answer = [0; 12];
-        stream.read_exact(&mut answer)?;
-        Ok(answer.ends_with(b" 200"))
-    };
-    ask().unwrap_or(false)
 }
 
 impl Directory {

@@ -12,6 +12,7 @@
 //! It shares no code with the gateway: what checks it must not repeat its mistakes.
 
 mod address;
+mod admin_port;
 mod cli;
 mod client;
 mod clock;
@@ -49,7 +50,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::cli::{Cli, Command};
-use crate::scenario::{Scenario, publish, recover, redis_restart, rolling_restart};
+use crate::scenario::{Scenario, publish, recover, redis_restart, rolling_restart, scale_out};
 
 const FAILED: u8 = 1;
 const WRONG_SETUP: u8 = 2;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         Command::Storm(args) => scenario::run(&Scenario::Storm(args)),
         Command::Recover(args) => scenario::tell_story(recover::run(&args), &args.output),
         Command::RollingRestart(args) => scenario::tell_story(rolling_restart::run(&args), &args.output),
+        Command::ScaleOut(args) => scenario::tell_story(scale_out::run(&args), &args.output),
         Command::RedisRestart(args) => scenario::tell_story(redis_restart::run(&args), &args.output),
         Command::Publish(args) => scenario::tell_story(publish::run(&args), &args.output),
         Command::Floor(args) => floor::serve(&args).map(|()| true),

@@ -75,7 +75,14 @@ fn nodes_are_replaced_one_by_one_and_clients_follow() {
     assert_nothing_wrong(&outcome);
     let run = &outcome.document["runs"][0];
     assert_eq!(run["drain_s"].as_array().unwrap().len(), 2);
-    assert!(run["returns"].as_u64().unwrap() >= 12, "each client has lost its node once: {run:#}");
+    assert_eq!(
+        run["returns"],
+        6 + 12,
+        "half of the clients have lost one node, and then all have lost the other: {run:#}"
+    );
+    assert_eq!((run["back_s"].as_array().unwrap().len(), &run["accept_budget_per_s"]), (2, &500.0.into()));
+    let most: Vec<u64> = run["connects_max"].as_array().unwrap().iter().map(|most| most.as_u64().unwrap()).collect();
+    assert!(most.iter().all(|most| (1..=12).contains(most)), "{most:?}");
     assert_eq!(run["recovered_false"], serde_json::json!({}));
     assert!(count(run, "durable", "recovered") > 0);
     // Every event is for three of six topics' clients: half of all.
@@ -83,6 +90,29 @@ fn nodes_are_replaced_one_by_one_and_clients_follow() {
     assert_eq!(delivered, published * 6);
     let ephemeral = ["delivered", "missed_while_away"].map(|what| count(run, "ephemeral", what));
     assert_eq!(ephemeral.iter().sum::<u64>(), count(run, "ephemeral", "published") * 6);
+}
+
+#[test]
+fn a_node_that_gets_more_clients_in_a_second_than_it_announced_fails_the_run() {
+    // A drain with no time cares about no budget.
+    let outcome = durable(
+        "rolling-restart --nodes 2 --clients 40 --topics 4 --topics-each 1 --pause 0.5 --env FANFARE_DRAIN_DELAY_S=0 \
+         --env FANFARE_DRAIN_S=1 --env FANFARE_ACCEPT_BUDGET_PER_S=1",
+    );
+    assert_eq!(outcome.code, 1, "{}", outcome.errors);
+    assert!(outcome.errors.contains("clients in a second and announced 1"), "{}", outcome.errors);
+}
+
+#[test]
+fn a_node_that_is_added_gets_its_part_of_the_clients() {
+    let outcome = durable("scale-out --nodes 1 --clients 80 --topics 6 --topics-each 3 --pause 0.2 --quiet-for 1");
+    assert_nothing_wrong(&outcome);
+    let run = &outcome.document["runs"][0];
+    let connections: Vec<u64> = run["connections"].as_array().unwrap().iter().map(|of| of.as_u64().unwrap()).collect();
+    assert!(connections.len() == 2 && connections.iter().sum::<u64>() == 80, "{run:#}");
+    assert!(connections.iter().all(|connections| *connections <= 48), "more than 1.2 times the mean: {run:#}");
+    assert_eq!(run["returns"].as_u64().unwrap(), 80 - connections[0], "only those moved that had to: {run:#}");
+    assert!(count(run, "durable", "recovered") > 0);
 }
 
 #[test]
@@ -119,6 +149,7 @@ fn what_is_stopped_must_be_its_own() {
     for (arguments, expected) in [
         ("rolling-restart", "add --spawn"),
         ("redis-restart", "add --spawn"),
+        ("scale-out", "add --spawn"),
         ("redis-restart --spawn --topics 5 --topics-each 6", "--topics 6 or more"),
         ("rolling-restart --spawn --binary-before /nowhere/fanfare", "--binary-after"),
         ("recover --spawn --fanfare /nowhere/fanfare", "cargo build --release"),

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::{NodeArgs, OutputArgs, not_negative, positive};
 use crate::address::{RedisUrl, WebSocketUrl};
+use crate::herd::balancer::Balance;
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -57,12 +58,14 @@ pub(crate) struct RecoverArgs {
 #[derive(Args)]
 #[command(after_help = "\
 Each node is told to leave (SIGTERM), ends, and is replaced, one after the other, under traffic. Its clients wait as \
-long as `disconnect` tells them, go to another node, and resume with `since`. No durable event may be lost in silence, \
-come twice, or come out of order; ephemeral events are for who is connected, so those of a client's time away are only \
-counted.
+long as `disconnect` tells them, go where the balancer sends them, and resume with `since`. No durable event may be lost \
+in silence, come twice, or come out of order; ephemeral events are for who is connected, so those of a client's time \
+away are only counted. All clients have to be back before the drain is over, and no node may get more clients in a \
+second than the nodes announce (`accept_budget_per_s`).
 
 Examples:
   fanfare-loadtest rolling-restart --spawn
+  fanfare-loadtest rolling-restart --spawn --clients 6000 --topics 6000 --topics-each 5
   fanfare-loadtest rolling-restart --spawn --nodes 2 --clients 1000 --env FANFARE_DRAIN_S=10
   fanfare-loadtest rolling-restart --spawn --binary-before old/fanfare --binary-after new/fanfare")]
 pub(crate) struct RollingRestartArgs {
@@ -79,6 +82,40 @@ pub(crate) struct RollingRestartArgs {
     /// The program that all nodes are upgraded to; it loads the function library
     #[arg(long, value_name = "PATH", requires = "binary_before")]
     pub(crate) binary_after: Option<PathBuf>,
+    /// Which of the nodes that are ready gets a client
+    #[arg(long, value_enum, default_value_t = Balance::LeastConnections)]
+    pub(crate) balance: Balance,
+    #[command(flatten)]
+    pub(crate) traffic: TrafficArgs,
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+A node is added under traffic to nodes that shed (`shed = true`): those with well more clients than the mean send some \
+away, and the balancer sends them where it sends everybody. It counts how long it takes until no node has more than 1.2 \
+times the mean, which has to be 120 s at most, and goes on until nobody is sent away any more. No event may be lost in \
+silence, come twice, or come out of order, and no node may get more clients in a second than the nodes announce.
+
+Examples:
+  fanfare-loadtest scale-out --spawn --clients 6000 --topics 6000 --topics-each 5
+  fanfare-loadtest scale-out --spawn --clients 6000 --topics 6000 --topics-each 5 --balance round-robin")]
+pub(crate) struct ScaleOutArgs {
+    /// Nodes at first
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=7))]
+    pub(crate) nodes: u32,
+    /// Seconds of traffic before the node is added
+    #[arg(long, default_value_t = 2.0, value_parser = not_negative)]
+    pub(crate) pause: f64,
+    /// Seconds without a client that is sent away after which that counts as over
+    #[arg(long, default_value_t = 15.0, value_parser = not_negative)]
+    pub(crate) quiet_for: f64,
+    /// Which of the nodes that are ready gets a client
+    #[arg(long, value_enum, default_value_t = Balance::LeastConnections)]
+    pub(crate) balance: Balance,
     #[command(flatten)]
     pub(crate) traffic: TrafficArgs,
     #[command(flatten)]

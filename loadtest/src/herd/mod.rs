@@ -3,6 +3,7 @@
 //!
 //! One thread and one epoll. Not for throughput, since every frame is parsed: that is [`crate::swarm`].
 
+pub(crate) mod balancer;
 mod frame;
 mod member;
 pub(crate) mod notes;
@@ -18,9 +19,11 @@ use rustix::net::{RecvFlags, recv};
 use rustix::time::Timespec;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use self::balancer::Balancer;
 use self::member::{Common, Link, Member, Stage};
 use self::notes::Notes;
 use crate::address::WebSocketUrl;
+use crate::admin_port::Health;
 use crate::client::send_whole;
 use crate::clock::now_ns;
 use crate::desk::Work;
@@ -42,6 +45,8 @@ const BACKOFF_MIN_MS: u64 = 20;
 const BACKOFF_MAX_MS: u64 = 1_000;
 /// A connection that is not established within this long is tried anew.
 const CONNECT_MAX_NS: u64 = 10_000_000_000;
+/// Until a client for whom no node was ready asks again.
+const NO_NODE_NS: u64 = 100_000_000;
 /// Room for two frames of subscriptions.
 const SEND_BUFFER_BYTES: usize = 128 << 10;
 
@@ -56,6 +61,8 @@ pub(crate) struct HerdPlan {
     pub(crate) topics_each: u32,
     /// All start on the first node, and not spread over all.
     pub(crate) is_on_first_node: bool,
+    /// Who decides where a client goes; none: who loses a node goes to another one.
+    pub(crate) balancer: Option<Balancer>,
     pub(crate) run: u32,
 }
 
@@ -120,11 +127,23 @@ impl Herd {
     /// Cuts all connections off. Nobody comes back before [`Herd::connect`].
     pub(crate) fn cut(&mut self) {
         let now = now_ns();
-        for member in &mut self.members {
-            member.lose(now);
-            member.connect_at_ns = None;
-            member.started_ns = None;
+        for index in 0..self.members.len() {
+            self.lose(index, now);
+            self.members[index].connect_at_ns = None;
+            self.members[index].started_ns = None;
         }
+    }
+
+    /// One more node, to which the balancer may send clients.
+    pub(crate) fn add_node(&mut self, url: WebSocketUrl, health: Health) {
+        self.plan.urls.push(url);
+        if let Some(balancer) = &mut self.plan.balancer {
+            balancer.add(health);
+        }
+    }
+
+    pub(crate) fn balancer(&mut self) -> Option<&mut Balancer> {
+        self.plan.balancer.as_mut()
     }
 
     /// Watches from now on how long it takes until each topic of each client delivers what is published from now on.
@@ -172,6 +191,14 @@ impl Herd {
     fn start(&mut self, index: usize) -> anyhow::Result<()> {
         let now = now_ns();
         let member = &mut self.members[index];
+        if let Some(balancer) = &mut self.plan.balancer {
+            let Some(node) = balancer.choose() else {
+                member.connect_at_ns = Some(now + NO_NODE_NS);
+                return Ok(());
+            };
+            member.node = node;
+            balancer.opened(node, now);
+        }
         member.connect_at_ns = None;
         member.attempts += 1;
         member.started_ns = member.started_ns.or(Some(now));
@@ -256,19 +283,27 @@ impl Herd {
     fn end(&mut self, index: usize, reason: String) {
         let now = now_ns();
         let nodes = self.plan.urls.len();
+        self.lose(index, now);
         let member = &mut self.members[index];
         if reason.starts_with("protocol") {
             count(&mut self.notes.violations, reason.clone());
         }
         count(&mut self.notes.ends, reason);
-        member.lose(now);
-        if nodes > 1 {
+        if nodes > 1 && self.plan.balancer.is_none() {
             // Whoever leaves a node goes to all others, not to the one beside it.
             member.node = (member.node + 1 + (index + member.attempts as usize) % (nodes - 1)) % nodes;
         }
         let backoff_ms = (BACKOFF_MIN_MS << member.attempts.min(6)).min(BACKOFF_MAX_MS);
         let after_ms = member.told_after_ms.take().unwrap_or_else(|| rand::random_range(0..=backoff_ms));
         member.connect_at_ns = Some(now + after_ms * 1_000_000);
+    }
+
+    fn lose(&mut self, index: usize, now_ns: u64) {
+        let member = &mut self.members[index];
+        if let Some(balancer) = self.plan.balancer.as_mut().filter(|_| member.link.is_some()) {
+            balancer.closed(member.node);
+        }
+        member.lose(now_ns);
     }
 
     fn tick(&mut self) -> anyhow::Result<()> {

@@ -10,6 +10,7 @@ pub(crate) mod publish;
 pub(crate) mod recover;
 pub(crate) mod redis_restart;
 pub(crate) mod rolling_restart;
+pub(crate) mod scale_out;
 mod session;
 mod site;
 mod storm;

@@ -52,7 +52,7 @@ pub(crate) fn run(args: &RecoverArgs) -> anyhow::Result<Story> {
         running(args)?
     };
     let (redis, several) = (venue.redis.clone(), venue.urls.len() > 1);
-    let mut trial = Trial::start(&args.node, venue, crowd, Meter::new(args.output.quiet))?;
+    let mut trial = Trial::start(&args.node, venue, crowd, None, Meter::new(args.output.quiet))?;
     let mut column = Column::new(if several { "on another node" } else { "on the same node" });
     let mut link = RedisLink::connect(&redis)?;
     let measured = cut_off_and_back(&mut trial, &mut link, args, events)?;
@@ -149,5 +149,5 @@ fn running(args: &RecoverArgs) -> anyhow::Result<Venue> {
     let secret = args.node.secret.clone().or(first);
     let secret = secret.context("the clients need tokens: give the nodes' HS256 secret with --secret")?;
     let node_pids = urls.iter().filter_map(|url| process::listener_on(url.address)).collect();
-    Ok(Venue { redis: args.redis.clone(), urls, secret, node_pids })
+    Ok(Venue { redis: args.redis.clone(), urls, admins: Vec::new(), secret, node_pids })
 }

@@ -44,7 +44,7 @@ impl Fault {
 fn one(args: &RedisRestartArgs, fault: Fault, crowd: Crowd, processors: &Processors) -> anyhow::Result<Column> {
     let mut site = Site::prepare(&args.node, &args.node.fanfare, processors, crowd.topics_each, fault == Fault::Data)?;
     site.start_nodes(args.nodes)?;
-    let mut trial = Trial::start(&args.node, site.venue(), crowd, Meter::new(args.output.quiet))?;
+    let mut trial = Trial::start(&args.node, site.venue(), crowd, None, Meter::new(args.output.quiet))?;
     let mut column = Column::new(fault.name());
     trial.publish_to_each(1)?;
     trial.feed.ask(Feed::go)?;

@@ -1,5 +1,6 @@
 //! Nodes are drained and replaced one after the other under traffic, with the same program or with another one and back:
-//! clients follow, and no durable event may be lost in silence.
+//! clients go where a balancer sends them, all are back before the drain is over, no node gets more of them in a second than
+//! it announced, and no durable event may be lost in silence.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -15,8 +16,11 @@ use crate::feed::Feed;
 use crate::fleet::{self, Node, NodePlan};
 use crate::table::{decimals, spread};
 
-/// Shorter than a node's defaults, which are made for balancers that learn late.
-const DRAIN: [(&str, &str); 2] = [("FANFARE_DRAIN_DELAY_S", "1"), ("FANFARE_DRAIN_S", "5")];
+const DELAY: &str = "FANFARE_DRAIN_DELAY_S";
+const DRAIN: &str = "FANFARE_DRAIN_S";
+
+/// A node's defaults, with a shorter delay: that is made for balancers that learn late.
+const SETTINGS: [(&str, &str); 2] = [(DELAY, "1"), (DRAIN, "30")];
 
 /// Longer than any node is given for it.
 const LEAVE_WITHIN: Duration = Duration::from_mins(10);
@@ -32,29 +36,29 @@ pub(crate) fn run(args: &RollingRestartArgs) -> anyhow::Result<Story> {
         crowd.topics_each,
         false,
     )?;
-    let mut settings: Vec<_> = DRAIN.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-    settings.append(&mut site.plan.environment);
-    site.plan.environment = settings;
+    site.settings(&SETTINGS);
     let passes = programs(args, &mut site.plan)?;
     site.start_nodes(args.nodes)?;
     let pids = site.venue().node_pids;
-    let mut trial = Trial::start(&args.node, site.venue(), crowd, Meter::new(args.output.quiet))?;
+    let budget_per_s = site.accept_budget_per_s();
+    let meter = Meter::new(args.output.quiet);
+    let mut trial = Trial::start(&args.node, site.venue(), crowd, Some(args.balance), meter)?;
     let mut column = Column::new(&format!("{} nodes", args.nodes));
     trial.publish_to_each(1)?;
     trial.feed.ask(Feed::go)?;
     trial.rest(Duration::from_secs_f64(args.pause))?;
-    let mut drains = Vec::new();
+    trial.watch_connects()?;
+    let mut restarts = Vec::new();
     for plan in &passes {
         for index in 0..site.nodes.len() {
-            drains.push(restart(&mut trial, &mut site.nodes[index], plan, index)?);
+            restarts.push(restart(&mut trial, &mut site.nodes[index], plan, index)?);
             trial.rest(Duration::from_secs_f64(args.pause))?;
         }
     }
     trial.settle(Duration::from_secs_f64(args.traffic.settle))?;
     ensure!(pids != site.venue().node_pids, "no node was replaced");
-    column.figure("drain_s", &drains);
-    column.row("restarts", drains.len().to_string());
-    column.row("longest drain, s", decimals(drains.iter().copied().fold(0.0, f64::max)));
+    tell_restarts(&restarts, &mut column);
+    trial.judge_connects(budget_per_s, &mut column)?;
     let notes = trial.conclude(&mut column)?;
     column.count("returns", "reconnects", notes.returns);
     let (resume, away) = (notes.resume.quantiles(), notes.away.quantiles());
@@ -67,7 +71,7 @@ pub(crate) fn run(args: &RollingRestartArgs) -> anyhow::Result<Story> {
     }
     column.failures.extend(site.post_mortems());
     let upgrade = if passes.len() > 1 { ", upgraded and downgraded again" } else { "" };
-    let title = format!("{}, {} nodes{upgrade}", crowd.words(), args.nodes);
+    let title = format!("{}, {} nodes{upgrade}, {}", crowd.words(), args.nodes, args.balance.words());
     Ok(Story { scenario: "rolling-restart", title, columns: vec![column] })
 }
 
@@ -86,15 +90,55 @@ fn programs(args: &RollingRestartArgs, first: &mut NodePlan) -> anyhow::Result<V
     Ok(vec![after, before])
 }
 
-/// Drains a node, replaces it, and returns how long the former took, in seconds.
-fn restart(trial: &mut Trial, node: &mut Node, plan: &NodePlan, index: usize) -> anyhow::Result<f64> {
+/// What one took, in seconds from SIGTERM on.
+struct Restart {
+    /// Until the node had ended.
+    left: f64,
+    /// Until all of its clients were complete on other nodes.
+    back: f64,
+    /// How long that may take: the delay and the drain.
+    allowed: f64,
+}
+
+/// Drains a node, waits for its clients, and replaces it.
+fn restart(trial: &mut Trial, node: &mut Node, plan: &NodePlan, index: usize) -> anyhow::Result<Restart> {
     trial.say(&format!("node {}: SIGTERM", index + 1));
     let started = Instant::now();
     node.leave()?;
-    let has_left = trial.wait(LEAVE_WITHIN, |_, _| node.has_left())?;
-    ensure!(has_left, "node {} has not left {} s after it was told to", index + 1, LEAVE_WITHIN.as_secs());
-    let seconds = started.elapsed().as_secs_f64();
+    let mut left = None;
+    let are_back = trial.wait(LEAVE_WITHIN, |_, standing| {
+        if left.is_none() && node.has_left()? {
+            left = Some(started.elapsed().as_secs_f64());
+        }
+        Ok(left.is_some() && standing.complete == standing.clients)
+    })?;
+    let back = started.elapsed().as_secs_f64();
+    let seconds = LEAVE_WITHIN.as_secs();
+    let left = left.with_context(|| format!("node {} has not left {seconds} s after it was told to", index + 1))?;
+    ensure!(are_back, "not all clients of node {} are back {seconds} s after it was told to leave", index + 1);
     node.replace(plan)?;
     trial.say(&format!("node {}: replaced", index + 1));
-    Ok(seconds)
+    Ok(Restart { left, back, allowed: seconds_of(plan, DELAY) + seconds_of(plan, DRAIN) })
+}
+
+/// A setting of the nodes; the last one counts.
+fn seconds_of(plan: &NodePlan, name: &str) -> f64 {
+    let value =
+        plan.environment.iter().rev().find(|(given, _)| given == name).and_then(|(_, value)| value.parse().ok());
+    value.unwrap_or_default()
+}
+
+fn tell_restarts(restarts: &[Restart], column: &mut Column) {
+    let longest = |of: fn(&Restart) -> f64| restarts.iter().map(of).fold(0.0, f64::max);
+    column.figure("drain_s", restarts.iter().map(|restart| restart.left).collect::<Vec<_>>());
+    column.figure("back_s", restarts.iter().map(|restart| restart.back).collect::<Vec<_>>());
+    column.row("restarts", restarts.len().to_string());
+    column.row("SIGTERM to the node's end, longest, s", decimals(longest(|restart| restart.left)));
+    column.row("SIGTERM to all clients back, longest, s", decimals(longest(|restart| restart.back)));
+    for Restart { back, allowed, .. } in restarts.iter().filter(|restart| restart.back > restart.allowed) {
+        let (back, allowed) = (decimals(*back), decimals(*allowed));
+        column
+            .failures
+            .push(format!("all clients were back {back} s after SIGTERM, and delay and drain are {allowed} s"));
+    }
 }

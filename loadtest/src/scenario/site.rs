@@ -1,12 +1,17 @@
 //! Where a scenario with durable events takes place: a Redis and nodes that are started here, or ones that run already.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::address::{RedisUrl, WebSocketUrl};
+use crate::admin_port;
 use crate::cli::NodeArgs;
 use crate::fleet::{self, Node, NodePlan, Store};
 use crate::launch::bind_to;
 use crate::target::{new_secret, split_processors};
+
+/// The metric that tells what a node announces.
+const ACCEPT_BUDGET: &str = "fanfare_accept_budget_per_second";
 
 /// Subscriptions a connection has by itself: its tenant's and its user's topic.
 const OWN_TOPICS: u32 = 2;
@@ -28,6 +33,8 @@ pub(crate) struct Site {
 pub(crate) struct Venue {
     pub(crate) redis: RedisUrl,
     pub(crate) urls: Vec<WebSocketUrl>,
+    /// The admin ports of nodes that were started here.
+    pub(crate) admins: Vec<SocketAddr>,
     pub(crate) secret: String,
     pub(crate) node_pids: Vec<u32>,
 }
@@ -67,6 +74,12 @@ impl Site {
         Ok(Site { store, nodes: Vec::new(), plan })
     }
 
+    /// Settings that scenarios need and `--env` may change.
+    pub(crate) fn settings(&mut self, settings: &[(&str, &str)]) {
+        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        self.plan.environment.splice(0..0, settings);
+    }
+
     pub(crate) fn start_nodes(&mut self, nodes: u32) -> anyhow::Result<()> {
         for _ in 0..nodes {
             self.nodes.push(Node::start(&self.plan)?);
@@ -78,9 +91,16 @@ impl Site {
         Venue {
             redis: self.plan.redis.clone(),
             urls: self.nodes.iter().map(|node| node.url.clone()).collect(),
+            admins: self.nodes.iter().map(|node| node.admin).collect(),
             secret: self.plan.secret.clone(),
             node_pids: self.nodes.iter().map(Node::pid).collect(),
         }
+    }
+
+    /// How many clients a second each node announces to be ready for: the least of them. Older nodes announce nothing.
+    pub(crate) fn accept_budget_per_s(&self) -> Option<f64> {
+        let announced = self.nodes.iter().filter_map(|node| admin_port::metric(node.admin, ACCEPT_BUDGET));
+        announced.reduce(f64::min)
     }
 
     /// What nodes said that have ended although nobody asked them to.

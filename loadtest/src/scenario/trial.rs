@@ -8,11 +8,13 @@ use anyhow::{Context as _, bail, ensure};
 use super::effort::Effort;
 use super::meter::Meter;
 use super::site::Venue;
+use crate::admin_port::Health;
 use crate::cli::{NodeArgs, TrafficArgs};
 use crate::clock::now_ns;
 use crate::desk::Desk;
 use crate::feed::{Feed, FeedPlan};
 use crate::figures::thousands;
+use crate::herd::balancer::{Balance, Balancer};
 use crate::herd::{Herd, HerdPlan, Standing};
 use crate::orders::Topics;
 use crate::process;
@@ -100,8 +102,14 @@ impl Crowd {
 }
 
 impl Trial {
-    /// Connects and subscribes all clients. Nothing is published yet.
-    pub(crate) fn start(args: &NodeArgs, venue: Venue, crowd: Crowd, meter: Meter) -> anyhow::Result<Trial> {
+    /// Connects and subscribes all clients, by a balancer or to their nodes. Nothing is published yet.
+    pub(crate) fn start(
+        args: &NodeArgs,
+        venue: Venue,
+        crowd: Crowd,
+        balance: Option<Balance>,
+        meter: Meter,
+    ) -> anyhow::Result<Trial> {
         let needed = u64::from(crowd.clients) + 100;
         let open_files = process::raise_open_files();
         ensure!(open_files >= needed, "{needed} open files are needed, and {open_files} are allowed: see ulimit -n");
@@ -125,6 +133,7 @@ impl Trial {
             topics,
             topics_each: crowd.topics_each,
             is_on_first_node: crowd.is_on_first_node,
+            balancer: balance.map(|balance| Balancer::new(balance, venue.admins.iter().copied().map(Health::watch))),
             run,
         })?;
         let redis_pid = process::listener_on(venue.redis.address);
@@ -136,6 +145,17 @@ impl Trial {
             .all_complete(Duration::from_mins(2))
             .context("all clients have to be subscribed before anything fails")?;
         Ok(trial)
+    }
+
+    /// From now on connects count.
+    pub(crate) fn watch_connects(&mut self) -> anyhow::Result<()> {
+        self.herd.ask(|herd| herd.balancer().map(Balancer::forget_connects))?;
+        Ok(())
+    }
+
+    /// Connections of each node, as the balancer knows them.
+    pub(crate) fn connections(&mut self) -> anyhow::Result<Vec<u64>> {
+        self.herd.ask(|herd| herd.balancer().map(|balancer| balancer.connections()).unwrap_or_default())
     }
 
     pub(crate) fn say(&mut self, text: &str) {

@@ -54,6 +54,24 @@ impl Trial {
     }
 }
 
+impl Trial {
+    /// Tells how many clients the balancer sent to a node in one second, and fails the run when that is more than any node
+    /// announced to be ready for.
+    pub(crate) fn judge_connects(&mut self, budget_per_s: Option<f64>, column: &mut Column) -> anyhow::Result<()> {
+        let connects =
+            self.herd.ask(|herd| herd.balancer().map(|balancer| balancer.connects_max()).unwrap_or_default())?;
+        let most = float(connects.iter().copied().max().unwrap_or_default());
+        let list: Vec<String> = connects.iter().map(|connects| thousands(*connects)).collect();
+        column.figure("connects_max", connects);
+        column.row("most connects in a second, by node", list.join(" / "));
+        column.measure("accept_budget_per_s", "announced by each node, connects a second", budget_per_s);
+        if let Some(budget_per_s) = budget_per_s.filter(|budget| most > *budget) {
+            column.failures.push(format!("a node got {most} clients in a second and announced {budget_per_s}"));
+        }
+        Ok(())
+    }
+}
+
 /// How busy other programs were, and whether that is too much.
 pub(crate) fn tell_others(column: &mut Column, effort: &Effort) {
     let other_cores = ratio(float(effort.other_us()), float(effort.wall_us));
