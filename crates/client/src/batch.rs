@@ -56,11 +56,14 @@ impl Publisher {
     pub async fn publish_all(&self, items: &[Publication]) -> Vec<Published> {
         let mut results: Vec<Published> = items.iter().map(|_| Ok(None)).collect();
         let mut ready = Vec::new();
+        let mut sendings = Vec::with_capacity(items.len());
         for (at, item) in items.iter().enumerate() {
+            let mut sending = self.sending(&item.topic, &item.event, item.keep.is_some());
             let command = match &item.keep {
-                None => self.ephemeral(&item.topic, &item.event),
-                Some(keep) => self.durable(&item.topic, &item.event, keep),
+                None => self.ephemeral(&item.topic, &item.event, &mut sending),
+                Some(keep) => self.durable(&item.topic, &item.event, (keep, &mut sending)),
             };
+            sendings.push(sending);
             match command {
                 Ok(command) => ready.push(Ready { at, command, is_durable: item.keep.is_some() }),
                 Err(error) => results[at] = Err(error),
@@ -70,6 +73,9 @@ impl Publisher {
             if self.link.is_cluster() { self.by_topic(items, ready).await } else { self.by_pipeline(&ready).await };
         for (at, result) in published {
             results[at] = result;
+        }
+        for (sending, result) in sendings.into_iter().zip(&results) {
+            sending.end(result.as_ref().err());
         }
         results
     }

@@ -4,12 +4,12 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use fanfare_protocol::Codec;
+use fanfare_protocol::{Codec, TopicKey};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::publish_error::PublishError;
-use crate::trace::{self, TraceFields};
+use crate::trace::{Sending, Sent, TraceFields};
 
 /// What is published: a `type`, `data`, and what the envelope has besides.
 ///
@@ -102,7 +102,8 @@ impl Event {
         self
     }
 
-    /// The trace that it belongs to, in the form of W3C Trace Context, in place of the current one.
+    /// The trace that it belongs to, in the form of W3C Trace Context, in place of the current one. It is sent as it is, and
+    /// without a span.
     #[must_use]
     pub fn traceparent(mut self, traceparent: impl Into<String>) -> Event {
         self.envelope.trace = TraceFields { traceparent: Some(traceparent.into()), tracestate: None };
@@ -117,17 +118,22 @@ impl Event {
         self
     }
 
+    /// Begins to send it to this topic. One whose trace is left out, or said by the caller, has no span.
+    pub(crate) fn sending(&self, topic: &TopicKey, is_durable: bool) -> Sending {
+        if !self.is_traced || self.envelope.trace.traceparent.is_some() {
+            return Sending::default();
+        }
+        let Envelope { event_type, id, .. } = &self.envelope;
+        let (tenant, topic) = (topic.tenant(), topic.topic());
+        Sending::begin(Sent { tenant, topic, event_type, id: id.as_deref(), is_durable })
+    }
+
     /// The bytes, checked.
-    pub(crate) fn encode(&self, is_traced: bool, bytes_max: usize) -> Result<Bytes, PublishError> {
+    pub(crate) fn encode(&self, trace: Option<TraceFields>, bytes_max: usize) -> Result<Bytes, PublishError> {
         if let Some(fault) = &self.fault {
             return Err(PublishError::Data(fault.clone()));
         }
-        let current = if is_traced && self.is_traced && self.envelope.trace.traceparent.is_none() {
-            trace::current()
-        } else {
-            None
-        };
-        let bytes = match current {
+        let bytes = match trace {
             None => serde_json::to_vec(&self.envelope),
             Some(trace) => serde_json::to_vec(&Envelope { trace, ..self.envelope.clone() }),
         };
@@ -147,7 +153,7 @@ mod tests {
     use super::*;
 
     fn text(event: &Event) -> Result<String, PublishError> {
-        event.encode(true, 65_536).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        event.encode(None, 65_536).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
     #[test]

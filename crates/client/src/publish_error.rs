@@ -45,6 +45,20 @@ impl PublishError {
         matches!(self, PublishError::Broken(_) | PublishError::Timeout(_))
     }
 
+    /// In a word, for a span.
+    #[cfg(feature = "opentelemetry")]
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            PublishError::Data(_) => "data",
+            PublishError::Event(error) => error.reason(),
+            PublishError::NoFunctions => "no_functions",
+            PublishError::Refused(_) => "refused",
+            PublishError::Unavailable(_) => "unavailable",
+            PublishError::Broken(_) => "broken",
+            PublishError::Timeout(_) => "timeout",
+        }
+    }
+
     pub(crate) fn refused(error: &RedisError) -> PublishError {
         let words = server_words(error);
         if matches!(error.kind(), ErrorKind::Server(_)) && words.contains("Function not found") {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use fanfare_protocol::{Position, Tenant, Topic, TopicKey};
 use redis::{Cmd, Value};
 
@@ -13,6 +14,7 @@ use crate::event::Event;
 use crate::keyspace::{Keyspace, PrefixError};
 use crate::link::{CONNECT_TIMEOUT, Link};
 use crate::publish_error::PublishError;
+use crate::trace::Sending;
 
 /// How long a call may take unless it is set ([`Publisher::with_timeout`]), a new connection included.
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
@@ -137,9 +139,12 @@ impl Publisher {
 
     /// Publishes to whoever is connected now. `Ok` says that Redis has taken it.
     pub async fn publish(&self, tenant: &Tenant, topic: &Topic, event: &Event) -> Result<(), PublishError> {
-        let command = self.ephemeral(&TopicKey::new(tenant, topic), event)?;
-        self.link.call(&command, self.timeout).await?;
-        Ok(())
+        let topic = TopicKey::new(tenant, topic);
+        let mut sending = self.sending(&topic, event, false);
+        let command = self.ephemeral(&topic, event, &mut sending);
+        let published = self.call(command).await.map(drop);
+        sending.end(published.as_ref().err());
+        published
     }
 
     /// Publishes and keeps it in the topic's history, in one step. Returns where it stands.
@@ -150,17 +155,46 @@ impl Publisher {
         event: &Event,
         keep: &Keep,
     ) -> Result<Position, PublishError> {
-        let command = self.durable(&TopicKey::new(tenant, topic), event, keep)?;
-        position(self.link.call(&command, self.timeout).await?)
+        let topic = TopicKey::new(tenant, topic);
+        let mut sending = self.sending(&topic, event, true);
+        let command = self.durable(&topic, event, (keep, &mut sending));
+        let published = self.call(command).await.and_then(position);
+        sending.end(published.as_ref().err());
+        published
     }
 
-    pub(crate) fn ephemeral(&self, topic: &TopicKey, event: &Event) -> Result<Cmd, PublishError> {
-        let envelope = event.encode(self.is_traced, self.event_bytes_max)?;
+    /// The span in which an event is sent.
+    pub(crate) fn sending(&self, topic: &TopicKey, event: &Event, is_durable: bool) -> Sending {
+        if self.is_traced { event.sending(topic, is_durable) } else { Sending::default() }
+    }
+
+    async fn call(&self, command: Result<Cmd, PublishError>) -> Result<Value, PublishError> {
+        Ok(self.link.call(&command?, self.timeout).await?)
+    }
+
+    fn envelope(&self, event: &Event, sending: &mut Sending) -> Result<Bytes, PublishError> {
+        let envelope = event.encode(sending.fields(), self.event_bytes_max)?;
+        sending.encoded(envelope.len());
+        Ok(envelope)
+    }
+
+    pub(crate) fn ephemeral(
+        &self,
+        topic: &TopicKey,
+        event: &Event,
+        sending: &mut Sending,
+    ) -> Result<Cmd, PublishError> {
+        let envelope = self.envelope(event, sending)?;
         Ok(send(self.link.is_cluster(), &self.keyspace.channel(topic), &envelope))
     }
 
-    pub(crate) fn durable(&self, topic: &TopicKey, event: &Event, keep: &Keep) -> Result<Cmd, PublishError> {
-        let envelope = event.encode(self.is_traced, self.event_bytes_max)?;
+    pub(crate) fn durable(
+        &self,
+        topic: &TopicKey,
+        event: &Event,
+        (keep, sending): (&Keep, &mut Sending),
+    ) -> Result<Cmd, PublishError> {
+        let envelope = self.envelope(event, sending)?;
         // All keys are declared: a slot that migrates then answers TRYAGAIN instead of half a publish.
         let mut keys = vec![self.keyspace.channel(topic), self.keyspace.head(topic)];
         keys.extend(keep.id.as_ref().map(|id| self.keyspace.id(topic, id)));
