@@ -26,7 +26,6 @@ func TestEachControllerLetsConnectionsLast(t *testing.T) {
 			"nginx.ingress.kubernetes.io/backend-protocol":   "HTTP",
 		},
 		"haproxy": {
-			"haproxy.org/timeout-tunnel":               "3600s",
 			"haproxy.org/timeout-server":               "3600s",
 			"haproxy-ingress.github.io/timeout-tunnel": "3600s",
 			"haproxy-ingress.github.io/timeout-server": "3600s",

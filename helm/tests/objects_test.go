@@ -98,13 +98,26 @@ func named[T meta.Object](t *testing.T, all objects, name string) T {
 	return none
 }
 
+// The nodes: the Deployment that runs the program.
 func node(t *testing.T, all objects) *apps.Deployment {
 	t.Helper()
-	return named[*apps.Deployment](t, all, "live-fanfare")
+	for _, deployment := range every[*apps.Deployment](all) {
+		if deployment.Spec.Template.Spec.Containers[0].Name == "fanfare" {
+			return deployment
+		}
+	}
+	t.Fatal("there are no nodes")
+	return nil
 }
 
 // The configuration file of a node.
 func settings(t *testing.T, all objects) string {
 	t.Helper()
-	return named[*core.ConfigMap](t, all, "live-fanfare").Data["fanfare.toml"]
+	for _, config := range every[*core.ConfigMap](all) {
+		if file, has := config.Data["fanfare.toml"]; has {
+			return file
+		}
+	}
+	t.Fatal("there is no configuration file")
+	return ""
 }
