@@ -40,28 +40,38 @@ func TestMain(m *testing.M) {
 }
 
 func findBinaries() error {
-	path, err := filepath.Abs("target/helm")
-	if err != nil {
+	var err error
+	if helmBinary, err = findHelm(); err != nil {
 		return err
 	}
-	version := "-X=helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=" + kubernetesMinor
-	build := exec.Command("go", "build", "-o", path, "-ldflags=-s -w "+version, "helm.sh/helm/v3/cmd/helm")
-	if said, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("helm can't be built: %w\n%s", err, said)
-	}
-	helmBinary = path
 	fanfareBinary = os.Getenv("FANFARE_BIN")
 	if fanfareBinary == "" {
 		fanfareBinary = "../../target/debug/fanfare"
 	}
-	fanfareBinary, err = filepath.Abs(fanfareBinary)
-	if err == nil {
+	if fanfareBinary, err = filepath.Abs(fanfareBinary); err == nil {
 		_, err = os.Stat(fanfareBinary)
 	}
 	if err != nil {
 		return fmt.Errorf("there is no fanfare to ask; build it (cargo build --bin fanfare) or name it by FANFARE_BIN: %w", err)
 	}
 	return nil
+}
+
+// Builds the Helm of go.mod, unless HELM_BIN names another one.
+func findHelm() (string, error) {
+	if other := os.Getenv("HELM_BIN"); other != "" {
+		return filepath.Abs(other)
+	}
+	path, err := filepath.Abs("target/helm")
+	if err != nil {
+		return "", err
+	}
+	version := "-X=helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=" + kubernetesMinor
+	build := exec.Command("go", "build", "-o", path, "-ldflags=-s -w "+version, "helm.sh/helm/v3/cmd/helm")
+	if said, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("helm can't be built: %w\n%s", err, said)
+	}
+	return path, nil
 }
 
 // Runs Helm in the repository's root, as the docs do, with nothing of this machine's own configuration. Returns its standard
