@@ -70,12 +70,14 @@ function spans(name: string): ReadableSpan[] {
 function api(answer: object) {
   const bodies: string[] = [];
   const active: (string | undefined)[] = [];
+  const traceparents: unknown[] = [];
   const fetch = async (_: unknown, init?: RequestInit) => {
     bodies.push(String(init?.body));
     active.push(trace.getActiveSpan()?.spanContext().spanId);
+    traceparents.push(new Headers(init?.headers).get('traceparent'));
     return new Response(JSON.stringify(answer));
   };
-  return { bodies, active, ...createHttpPublisher({ url: 'http://node', apiKey: 'k', fetch }) };
+  return { bodies, active, traceparents, ...createHttpPublisher({ url: 'http://node', apiKey: 'k', fetch }) };
 }
 
 test('without OpenTelemetry events have no trace', async () => {
@@ -229,8 +231,8 @@ describe('with OpenTelemetry', () => {
     expect(spans('send')[0]?.attributes['messaging.batch.message_count']).toBe(2);
   });
 
-  test('an event by HTTP is sent in such a span too, within which the request is made', async () => {
-    const { publish, bodies, active } = api({ published: true });
+  test('an event by HTTP is sent in such a span too, within which the request is made and which it names', async () => {
+    const { publish, bodies, active, traceparents } = api({ published: true });
     await publish('acme', 'tenant', { type: 'a' });
     const [span] = spans('send tenant');
     expect(JSON.parse(bodies[0] ?? '')).toEqual({
@@ -238,12 +240,13 @@ describe('with OpenTelemetry', () => {
       traceparent: traceparentOf(span?.spanContext() as never),
     });
     expect(active).toEqual([span?.spanContext().spanId]);
+    expect(traceparents).toEqual([traceparentOf(span?.spanContext() as SpanContext)]);
     expect(span?.kind).toBe(SpanKind.PRODUCER);
   });
 
   test('so is a batch by HTTP', async () => {
     const refused = { error: { code: 'rate_limited', message: 'too many' } };
-    const { publishBatch, bodies, active } = api({ results: [{ published: true }, refused] });
+    const { publishBatch, bodies, active, traceparents } = api({ results: [{ published: true }, refused] });
     const batch = ['a', 'b'].map((type) => ({ topic: 'tenant' as const, event: { type } }));
     await publishBatch('acme', batch);
     const created = spans('create tenant');
@@ -253,6 +256,7 @@ describe('with OpenTelemetry', () => {
       { type: 'b', traceparent: traceparentOf(created[1]?.spanContext() as SpanContext) },
     ]);
     expect(active).toEqual([sent?.spanContext().spanId]);
+    expect(traceparents).toEqual([traceparentOf(sent?.spanContext() as SpanContext)]);
     expect(sent?.links.map((link) => link.context)).toEqual(created.map((span) => span.spanContext()));
     expect(created.map(({ attributes }) => attributes['error.type'])).toEqual([undefined, 'rate_limited']);
   });

@@ -37,6 +37,8 @@ export interface Message {
 
 /** A span in which an envelope is made. */
 export interface EnvelopeSpan {
+  /** Its own, for what carries the envelope. */
+  readonly context: TraceContext | undefined;
   /** Makes the envelope; `trace` is what it carries, unless the event brings its own. */
   make(encode: (trace?: TraceContext) => string): string;
 }
@@ -49,7 +51,12 @@ export interface Creation extends EnvelopeSpan {
   end(error?: unknown): void;
 }
 
-const UNTRACED: Creation = { make: (encode) => encode(), link: undefined, end: () => {} };
+const UNTRACED: Creation = {
+  context: undefined,
+  make: (encode) => encode(),
+  link: undefined,
+  end: () => {},
+};
 
 /** Sends one event within a span. An event that brings a `traceparent` keeps it, and the span has a link to it. */
 export async function withSendSpan<R>(
@@ -69,7 +76,8 @@ export async function withSendSpan<R>(
     links: isOwn ? [] : linksTo(traceparent, {}),
   };
   const span = startSpan(api, `send ${kindOf(message.topic)}`, options, api.context.active());
-  return during(api, span, () => send({ make: (encode) => sized(span, encode(isOwn ? traceOf(span) : undefined)) }));
+  const context = traceOf(span);
+  return during(api, span, () => send({ context, make: (encode) => sized(span, encode(isOwn ? context : undefined)) }));
 }
 
 /** Begins to publish one event of a batch. An event that brings a `traceparent` keeps it, and has no span here. */
@@ -91,24 +99,25 @@ export function startCreation(message: Message, isTraced: boolean): Creation {
     }
     span.end();
   };
+  const context = traceOf(span);
   const make = (encode: (trace?: TraceContext) => string) => {
     try {
-      return sized(span, encode(traceOf(span)));
+      return sized(span, encode(context));
     } catch (error) {
       end(error);
       throw error;
     }
   };
-  return { make, link: { context: span.spanContext(), attributes }, end };
+  return { context, make, link: { context: span.spanContext(), attributes }, end };
 }
 
 /**
- * Sends events of a batch together, within a span with links to them, unless none of them is sampled. `send` tells of each
- * what became of it, in order.
+ * Sends events of a batch together, within a span with links to them, unless none of them is sampled. `send` is told the span's
+ * context, and tells of each event what became of it, in order.
  */
 export async function withBatchSpan(
   events: readonly Creation[],
-  send: () => Promise<BatchResult[]>,
+  send: (trace?: TraceContext) => Promise<BatchResult[]>,
 ): Promise<BatchResult[]> {
   const links = events.flatMap(({ link }) => link ?? []);
   const api = links.some(({ context }) => context.traceFlags & SAMPLED) ? openTelemetry() : undefined;
@@ -130,7 +139,7 @@ function sendTogether(
   api: OpenTelemetry,
   count: number,
   links: Link[],
-  send: () => Promise<BatchResult[]>,
+  send: (trace?: TraceContext) => Promise<BatchResult[]>,
 ): Promise<BatchResult[]> {
   const shared = sharedBy(links.map(({ attributes }) => attributes));
   const kind = shared[KIND];
@@ -138,7 +147,7 @@ function sendTogether(
   const options = { kind: KIND_CLIENT, attributes, links };
   const span = startSpan(api, kind === undefined ? 'send' : `send ${kind}`, options, api.context.active());
   return during(api, span, async () => {
-    const results = await send();
+    const results = await send(traceOf(span));
     const error = results.map(errorOf).find((one) => one !== undefined);
     if (error) {
       fail(span, error);
