@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any, Callable
 
 import pytest
@@ -22,7 +23,7 @@ from fanfare.connection import AsyncConnection, SyncConnection
 
 from .backends import AnyPublisher, AnyWorker
 from .requests import TRACEPARENT, Asker
-from .support import PATIENCE_S, RedisServer, until
+from .support import PATIENCE_S, Node, RedisServer, until
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +93,24 @@ def test_an_event_is_sent_in_a_span_whose_context_it_carries(
         "fanfare.event.type": "order.paid",
         "fanfare.durable": False,
     }
+
+
+def test_a_node_that_traces_goes_on_from_there(
+    server: RedisServer, publisher: Publishers, spans: Spans, tmp_path: Path
+) -> None:
+    # Nobody listens there: what the node would tell, the tests of the traces' tree ask for.
+    node = Node(tmp_path / "node", server.url, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9")
+    try:
+        with node.client(channel("orders")) as page:
+            publisher(server.url).publish("acme", channel("orders"), "order.paid")
+            frame = page.next("event")
+    finally:
+        node.process.kill()
+    (span,) = spans("send channel")
+    sent = traceparent(span.context)
+    assert frame["event"]["traceparent"] == sent
+    assert frame["traceparent"][:36] == sent[:36], "it is the publisher's trace"
+    assert frame["traceparent"][36:52] != sent[36:52], "and the node's own span"
 
 
 def test_outside_of_any_span_it_begins_a_trace(
