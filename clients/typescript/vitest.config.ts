@@ -7,6 +7,8 @@ const source = (file: string) => fileURLToPath(new URL(`./src/${file}`, import.m
 const alias = [
   { find: /^@fanfare\/client$/, replacement: source('index.ts') },
   { find: /^@fanfare\/client\/(.*)$/, replacement: source('$1.ts') },
+  { find: /^@fanfare\/server$/, replacement: source('../../node/src/index.ts') },
+  { find: /^@fanfare\/server\/(.*)$/, replacement: source('../../node/src/$1.ts') },
 ];
 
 export default defineConfig({
@@ -20,6 +22,15 @@ export default defineConfig({
           maxWorkers: 2,
           // On a loaded machine everything takes its time.
           testTimeout: 20_000,
+        },
+      },
+      {
+        resolve: { alias },
+        test: {
+          name: 'traces',
+          include: ['tests/traces/**/*.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
         },
       },
       {

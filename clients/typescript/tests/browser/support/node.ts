@@ -7,7 +7,8 @@ import { freePort, Running } from './process.ts';
 
 /** The secret that nodes of the tests know. */
 export const SECRET = 'a-secret-of-the-tests-that-is-long-enough';
-const API_KEY = 'key-of-the-tests';
+/** The key of the HTTP API that may do everything. */
+export const API_KEY = 'key-of-the-tests';
 
 /** A running node. */
 export class FanfareNode {
@@ -42,6 +43,10 @@ export class FanfareNode {
     const node = new FanfareNode(new Running(binary(), ['serve'], env), port, adminPort);
     await node.ready();
     return node;
+  }
+
+  get apiUrl(): string {
+    return `http://127.0.0.1:${this.adminPort}`;
   }
 
   /** Ends it as a crash would. */
@@ -81,7 +86,7 @@ export class FanfareNode {
   }
 
   private ask(path: string): Promise<Response> {
-    return fetch(`http://127.0.0.1:${this.adminPort}${path}`, { headers: { Authorization: `Bearer ${API_KEY}` } });
+    return fetch(`${this.apiUrl}${path}`, { headers: { Authorization: `Bearer ${API_KEY}` } });
   }
 }
 
