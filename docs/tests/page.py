@@ -95,7 +95,7 @@ def read(path: Path, elsewhere) -> Page:
             interrupted.update("123456789")
         _take(page, part, marks, interrupted, elsewhere)
         prose = []
-    if _marks(page, prose, 0):
+    if _marks(page, prose, len(path.read_text().splitlines()) + 1):
         raise PageError(f"{path}: the page ends with a mark that has no block")
     return page
 

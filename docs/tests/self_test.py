@@ -49,6 +49,8 @@ CASES = [
     Case("a command that is said to fail", "<!-- exit: 3 -->\n'''sh\n(exit 3)\n'''\n"),
     Case("one that doesn't", "<!-- exit: 3 -->\n'''sh\ntrue\n'''\n", "exit status 0, not 3"),
     Case("another output", "'''console\n$ echo one\ntwo\n'''\n", OTHER),
+    Case("a silent command", "'''console\n$ true\n$ echo one\none\n'''\n"),
+    Case("one that isn't silent", "'''console\n$ echo one\n'''\n", OTHER),
     Case("less output than there is", "'''console\n$ echo one; echo two\none\n'''\n", OTHER),
     Case("output that never comes", "'''sh\nsleep 100 &\n'''\n'''text output\nready\n'''\n", OTHER, step_s=1),
     Case("Ctrl-C", SERVER.format("End it with Ctrl-C.")),

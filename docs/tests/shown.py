@@ -15,7 +15,7 @@ def plain(output: str, complete: bool) -> str:
 def end_of(shown: str, output: str, whole: bool) -> int | None:
     """How far into the output reaches what the page shows: all of it where `whole`, else its beginning."""
     pattern = ""
-    for line in shown.rstrip("\n").split("\n"):
+    for line in shown.splitlines():
         if line.strip() == "…":
             pattern += r"(?:.*\n)*?"
         else:
