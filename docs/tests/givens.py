@@ -21,4 +21,5 @@ until curl --silent --fail --output ready.log http://127.0.0.1:9090/readyz; do s
 """,
 }
 
-TOKEN = "fanfare token --tenant acme --user 42 --channels '**' --publish 'channel:**' --methods '**'\n"
+# Its `jti` is that of the pages on revoking.
+TOKEN = "fanfare token --tenant acme --user 42 --channels '**' --publish 'channel:**' --methods '**' --id f3a9\n"

@@ -68,7 +68,7 @@ class Reader:
 
     def _terminal(self, name: str) -> Terminal:
         if name not in self.terminals:
-            own = givens.ENVIRONMENT if name in ("given", "check") else {}
+            own = givens.ENVIRONMENT if name == "given" else {}
             self.terminals[name] = Terminal(self.directory, self.environment | own)
         return self.terminals[name]
 
