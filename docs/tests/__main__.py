@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from elsewhere import elsewhere
+from links import broken as broken_links
 from page import File, Given, Page, PageError, Skipped, Step, read
 from reader import Failed, Reader
 
@@ -46,8 +47,9 @@ def main(arguments: list[str]) -> int:
     for path in paths:
         try:
             pages.append(read(path, elsewhere))
+            broken += broken_links(path)
         except PageError as error:
-            broken.append(str(error).removeprefix(f"{ROOT}/"))
+            broken.append(str(error))
     for page in pages:
         for block in page.skipped:
             say("skip", page.path, block.line, f"{first(block.text)}: {block.reason}")
@@ -55,7 +57,7 @@ def main(arguments: list[str]) -> int:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         failed = [path for path in pool.map(lambda page: on_own_machine(page.path), followed) if path]
     for message in broken:
-        print(f"FAILED {message}", flush=True)
+        print(f"FAILED {message.removeprefix(f'{ROOT}/')}", flush=True)
     for path in failed:
         print(f"FAILED {named(path)}: see above", flush=True)
     passed = sum(len(page.steps) for page in followed if page.path not in failed)

@@ -117,6 +117,18 @@ def _marks(page: Page, prose: list[str], end: int) -> dict[str, str]:
     return marks
 
 
+def prose(path: Path) -> list[tuple[int, str]]:
+    """The lines that are in no block, with their numbers."""
+    number, lines = 0, []
+    for part in _parts(path):
+        if isinstance(part, str):
+            number += 1
+            lines.append((number, part))
+        else:
+            number = part.line + part.text.count("\n") + 1
+    return lines
+
+
 def _parts(path: Path):
     """The page's blocks, and the lines between them."""
     opened: tuple[int, list[str], int] | None = None

@@ -63,6 +63,8 @@ CASES = [
     Case("a block without a name", "'''\nmake\n'''\n", "page.md:1: a block that doesn't say what it is"),
     Case("a block that is not run", "<!-- not run: needs the moon -->\n'''sh\nfalse\n'''\n'''sh\ntrue\n'''\n"),
     Case("a mark elsewhere", "<!-- not run: lost -->\nWords.\n'''sh\ntrue\n'''\n", "directly before its block"),
+    Case("a link to nowhere", "[there](nowhere.md)\n'''sh\ntrue\n'''\n", "page.md:1: there is no nowhere.md"),
+    Case("a heading that isn't there", "# Here\n[up](#here) [down](#there)\n'''sh\ntrue\n'''\n", "has no heading #there"),
     Case("a shell that ends", "'''sh\nexit 1\n'''\n", "the shell itself ended"),
     Case("a refusal", "<!-- given: node -->\n'''sh\ncurl http://127.0.0.1:9090/v1/stats\n'''\n", "this failed: curl"),
 ]
