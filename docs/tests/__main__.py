@@ -1,6 +1,7 @@
-"""Follows every page of the documentation: see CONTRIBUTING.md, "How the documentation is tested".
+"""Follows every page of the documentation, or those that are named: `scripts/test-docs docs/quick-start.md`.
 
-    scripts/test-docs [PAGE …]       all pages, or these
+CONTRIBUTING.md ("How the documentation is tested") says how pages are written. What a page says is read in `page`,
+done in `reader`; this file only chooses the pages, gives each a machine and reports.
 """
 
 import os
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from elsewhere import elsewhere
 from links import broken as broken_links
-from page import File, Given, Page, PageError, Skipped, Step, read
+from page import File, Given, Page, PageError, Step, read
 from reader import Failed, Reader
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,7 +30,8 @@ PAGES = (
     "examples/*/README.md",
     "helm/*/README.md",
 )
-# A machine of its own for each page: only a loopback, all default ports free. It ends with the page, and with this process.
+# A machine of its own for each page: only a loopback, all default ports free.
+# It ends with its page, and with this process.
 MACHINE = ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
 PAGE_S = 300
 # A reader sees that an answer is a refusal: the status of this one says so.
@@ -77,7 +79,6 @@ def on_own_machine(path: Path) -> Path | None:
         return path
 
 
-
 def follow(path: Path) -> int:
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     page = read(path, elsewhere)
@@ -115,7 +116,9 @@ def details(item: Step | Given) -> str:
     """What was typed, and what the page shows for it."""
     typed, shown = (item.text, item.shown or "") if isinstance(item, Step) else ("", "")
     parts = [("typed", typed), ("the page shows", shown)]
-    return "".join(f"  {title}:\n" + "".join(f"    {line}\n" for line in text.splitlines()) for title, text in parts if text)
+    return "".join(
+        f"  {title}:\n" + "".join(f"    {line}\n" for line in text.splitlines()) for title, text in parts if text
+    )
 
 
 def say(verdict: str, path: Path, line: int, what: str) -> None:

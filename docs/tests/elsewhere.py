@@ -12,7 +12,11 @@ REASONS = {
 def elsewhere(text: str) -> str | None:
     """The reason why a block is not run here, when all of its commands are of one such kind."""
     joined = text.replace("\\\n", " ")
-    commands = [line.removeprefix("$ ").split() for line in joined.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    commands = [
+        line.removeprefix("$ ").split()
+        for line in joined.splitlines()
+        if line.strip() and not line.lstrip().startswith("#")
+    ]
     kinds = {words[0] for words in commands if words}
     found = [REASONS[kind] for kind in sorted(kinds) if kind in REASONS]
     return found[0] if found and len(found) == len(kinds) else None

@@ -10,8 +10,7 @@ from pathlib import Path
 FENCE = re.compile(r"^(?P<indent> *)```(?P<info>.*)$")
 COMMENT = re.compile(r"^<!--\s*(?P<name>not run|exit|given|check):\s*(?P<text>.*?)\s*-->", re.DOTALL | re.MULTILINE)
 COMMANDS = ("sh", "console", "acl")
-# Nothing in these is for a shell, whatever it says.
-UNNAMED = "a block that doesn't say what it is: write `sh` where a reader would run it, `text` where it is something else"
+UNNAMED = "a block that doesn't say what it is: write `sh` where a reader would run it, `text` where it isn't run"
 
 
 class PageError(Exception):
@@ -101,7 +100,7 @@ def read(path: Path, elsewhere) -> Page:
 
 
 def _marks(page: Page, prose: list[str], end: int) -> dict[str, str]:
-    """The marks of the block that begins at line `end`. What else is said by comments before it becomes items of the page."""
+    """The marks of the block that begins at line `end`. Other comments before it become items of the page."""
     text = "\n".join(prose)
     marks = {}
     for found in COMMENT.finditer(text):

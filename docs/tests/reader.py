@@ -1,4 +1,7 @@
-"""Follows one page as a reader would, in an empty directory: types its blocks, saves its files, looks at what is printed."""
+"""Follows one page as a reader would, in an empty directory: types its blocks, saves its files, looks at the output.
+
+It runs where it is: that nothing else is there, and nothing stays, is seen to in `__main__`.
+"""
 
 import os
 import time

@@ -43,7 +43,8 @@ echo news >>log
 CASES = [
     Case(
         "blocks share a directory and a shell",
-        "'''toml a.toml\nb = 1\n'''\n'''sh\nexport C=2\n'''\n'''sh\ncat a.toml; echo $C\n'''\n'''text output\nb = …\n2\n'''\n",
+        "'''toml a.toml\nb = 1\n'''\n'''sh\nexport C=2\n'''\n"
+        "'''sh\ncat a.toml; echo $C\n'''\n'''text output\nb = …\n2\n'''\n",
     ),
     Case("a command that fails", "'''sh\nfalse\ntrue\n'''\n", "this failed: false"),
     Case("a command that is said to fail", "<!-- exit: 3 -->\n'''sh\n(exit 3)\n'''\n"),
@@ -58,13 +59,13 @@ CASES = [
     Case("nothing to wait for", "'''sh\nsleep 100\n'''\n", "the page shows no output to wait for", step_s=1),
     Case("news in another terminal", FOLLOWS.format("news")),
     Case("other news", FOLLOWS.format("olds"), OTHER, step_s=1),
-    Case("a default port", "'''sh\nredis-server --save '' --daemonize yes\nuntil redis-cli ping; do sleep 0.1; done\n'''\n"),
+    Case("a default port", "'''sh\nredis-server --daemonize yes\nuntil redis-cli ping; do sleep 0.1; done\n'''\n"),
     Case("the same, free again", "<!-- given: redis -->\n'''sh\nredis-cli ping\n'''\n'''text output\nPONG\n'''\n"),
     Case("a block without a name", "'''\nmake\n'''\n", "page.md:1: a block that doesn't say what it is"),
     Case("a block that is not run", "<!-- not run: needs the moon -->\n'''sh\nfalse\n'''\n'''sh\ntrue\n'''\n"),
     Case("a mark elsewhere", "<!-- not run: lost -->\nWords.\n'''sh\ntrue\n'''\n", "directly before its block"),
     Case("a link to nowhere", "[there](nowhere.md)\n'''sh\ntrue\n'''\n", "page.md:1: there is no nowhere.md"),
-    Case("a heading that isn't there", "# Here\n[up](#here) [down](#there)\n'''sh\ntrue\n'''\n", "has no heading #there"),
+    Case("no such heading", "# Here\n[up](#here) [down](#there)\n'''sh\ntrue\n'''\n", "has no heading #there"),
     Case("a shell that ends", "'''sh\nexit 1\n'''\n", "the shell itself ended"),
     Case("a refusal", "<!-- given: node -->\n'''sh\ncurl http://127.0.0.1:9090/v1/stats\n'''\n", "this failed: curl"),
 ]
