@@ -1,4 +1,4 @@
-"""Blocks that another test runs, or for which no test has the machine: judged by what their commands begin with."""
+"""Blocks that another test runs, or for which no test has the machine: judged by their first command."""
 
 REASONS = {
     "helm": "helm/tests renders the chart with it",
@@ -10,13 +10,6 @@ REASONS = {
 
 
 def elsewhere(text: str) -> str | None:
-    """The reason why a block is not run here, when all of its commands are of one such kind."""
-    joined = text.replace("\\\n", " ")
-    commands = [
-        line.removeprefix("$ ").split()
-        for line in joined.splitlines()
-        if line.strip() and not line.lstrip().startswith("#")
-    ]
-    kinds = {words[0] for words in commands if words}
-    found = [REASONS[kind] for kind in sorted(kinds) if kind in REASONS]
-    return found[0] if found and len(found) == len(kinds) else None
+    """The reason why a block that begins with such a command is not run here."""
+    commands = [line.removeprefix("$ ").split() for line in text.splitlines() if not line.lstrip().startswith("#")]
+    return next((REASONS.get(words[0]) for words in commands if words), None)
