@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fanfare_core::rate::{FrameRate, RateLimiter};
-use fanfare_protocol::{Tenant, Topic, TopicKey};
+use fanfare_protocol::{Tenant, Topic, TopicKey, Traceparent};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
@@ -31,6 +31,7 @@ use self::route::Route;
 use crate::api_keys::{ApiKey, ApiKeys, Verb};
 use crate::body::{self, BodyError};
 use crate::node::Node;
+use crate::traces::{self, LogTrace, Span};
 use crate::upgrade;
 
 /// What a page has when nobody says how many.
@@ -68,6 +69,14 @@ struct Call<'a> {
     body: Incoming,
 }
 
+/// The trace of one request.
+struct Traced {
+    /// What its header says.
+    caller: Option<Traceparent>,
+    /// Of one that publishes, when its trace is recorded.
+    span: Option<Span>,
+}
+
 impl Api {
     /// For whoever has one of these keys.
     pub fn new(node: Arc<Node>, keys: ApiKeys, limits: ApiLimits) -> Self {
@@ -93,16 +102,29 @@ impl Api {
         if let Some(verb) = route.verb().filter(|verb| !key.may_anywhere(*verb)) {
             return Err(Refusal::Verb(verb));
         }
+        let mut traced = Traced { caller: traces::header(&head.headers), span: None };
         let call = Call { head, key, body };
-        match route {
-            Route::TopicEvents { tenant, topic } => self.topic_events(call, tenant, topic).await,
-            Route::TenantEvents { tenant } => self.tenant_events(call, tenant).await,
+        let answer = match route {
+            Route::TopicEvents { tenant, topic } => self.topic_events(call, &mut traced, tenant, topic).await,
+            Route::TenantEvents { tenant } => self.tenant_events(call, &mut traced, tenant).await,
             Route::History { tenant, topic } => self.history(&call, tenant, topic).await,
             Route::Presence { tenant, topic } => self.presence(&call, tenant, topic).await,
             Route::Disconnect { tenant, user } => self.disconnect(&call, tenant, user).await,
             Route::Revoke => self.revoke(call).await,
             Route::Stats => self.stats(&call).await,
             Route::OpenApi => Ok(openapi::document()),
+        };
+        answer.inspect_err(|refusal| self.failed(refusal, &mut traced))
+    }
+
+    /// Tells the trace of a failure, and the log where it is none of the backend's own.
+    fn failed(&self, refusal: &Refusal, traced: &mut Traced) {
+        let (status, code) = refusal.status();
+        if let Some(span) = &mut traced.span {
+            span.fail(code);
+        }
+        if status.is_server_error() {
+            self.node.metrics.api_failed(code, refusal, LogTrace::of(traced.span.as_ref(), traced.caller));
         }
     }
 

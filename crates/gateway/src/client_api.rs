@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fanfare_core::admission::Place;
 use fanfare_core::rate::FrameRate;
-use fanfare_protocol::{ClientFrame, Codec, ErrorCode, FrameError, ServerFrame, reply_frame, request};
+use fanfare_protocol::{ClientFrame, Codec, ErrorCode, FrameError, ServerFrame, Traceparent, reply_frame, request};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -29,6 +29,7 @@ use crate::origin::OriginPolicy;
 use crate::problem;
 use crate::refusal::{self, Refusal};
 use crate::requests::Ask;
+use crate::traces;
 use crate::upgrade::{self, Offer};
 use crate::visit::Visit;
 
@@ -139,18 +140,25 @@ impl ClientApi {
     }
 
     async fn run(&self, command: &str, principal: &Principal, request: Request<Incoming>) -> Result<Vec<u8>, Failure> {
-        let codec = codec(request.headers())?;
+        let (codec, caller) = (codec(request.headers())?, traces::header(request.headers()));
         let body = self.read(request.into_body()).await?;
         // The body may have taken its time.
         if self.node.control.was_just_revoked(principal) {
             return Err(Refusal::from(AuthError::Revoked).into());
         }
         let frame = ClientFrame::decode_fields(codec, command, body)?;
-        self.handle(principal, codec, frame).await
+        self.handle(principal, codec, frame, caller).await
     }
 
-    /// Does what the frame asks for. Returns the frame that answers it, in JSON.
-    async fn handle(&self, principal: &Principal, codec: Codec, frame: ClientFrame) -> Result<Vec<u8>, Failure> {
+    /// Does what the frame asks for; `caller` is the trace that the request's header names. Returns the frame that answers
+    /// it, in JSON.
+    async fn handle(
+        &self,
+        principal: &Principal,
+        codec: Codec,
+        frame: ClientFrame,
+        caller: Option<Traceparent>,
+    ) -> Result<Vec<u8>, Failure> {
         let node = &*self.node;
         match frame {
             ClientFrame::Publish { topic, event, durable, .. } => {
@@ -160,7 +168,7 @@ impl ClientApi {
                 let setting = "publishes_per_minute";
                 self.check_rate(&self.publish_rates, setting, node.config.publish_rate, principal)
                     .inspect_err(|_| node.metrics.limit_reached(setting, 1))?;
-                let position = publish.send(node).await?;
+                let position = publish.send(node, caller).await?;
                 Ok(ServerFrame::Published { id: None, position }.encode(Codec::Json))
             }
             ClientFrame::History { topic, limit, before, .. } => {
@@ -177,6 +185,7 @@ impl ClientApi {
             ClientFrame::Request { method, data, timeout_ms, traceparent, .. } => {
                 let data = request::data_json(codec, data)
                     .map_err(|error| Refused::new(ErrorCode::BadFrame, error.to_string()))?;
+                let traceparent = traceparent.or_else(|| caller.map(|caller| caller.to_string()));
                 let traceparent = traceparent.as_deref();
                 let ask = Ask { principal, connection: None, method: &method, data, timeout_ms, traceparent };
                 // Should the client go away, hyper drops this, and the request is given up.

@@ -12,7 +12,7 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use crate::origin::OriginPolicy;
 
 /// Headers that a page may send.
-const REQUEST_HEADERS: &str = "authorization, content-type, last-event-id";
+const REQUEST_HEADERS: &str = "authorization, content-type, last-event-id, traceparent, tracestate";
 
 /// Headers of an answer that a page may read beyond the plain ones.
 const RESPONSE_HEADERS: &str = "retry-after";

@@ -299,9 +299,10 @@ impl Hub {
         // Even a durable event that is not valid has its place.
         let position = if payload.first() == Some(&b'@') { payload::position(&payload) } else { None };
         let rule = self.rules.of(id, &self.topics);
-        let event = match Event::decode(payload, rule.event_bytes_max) {
-            Ok(_) if position.is_none() && rule.is_durable_alone() => {
-                self.around.metrics.event_invalid(self.topics.key(id), &EnvelopeError::NotDurable);
+        let event = match Event::decode_traced(payload, rule.event_bytes_max) {
+            Ok(event) if position.is_none() && rule.is_durable_alone() => {
+                let error = EnvelopeError::NotDurable;
+                self.around.metrics.event_invalid(self.topics.key(id), &error, event.traceparent.into());
                 None
             }
             Ok(event) => {
@@ -309,8 +310,8 @@ impl Hub {
                 self.around.metrics.event_in(tenant, &event.event_type, payload_bytes);
                 Some(event)
             }
-            Err(error) => {
-                self.around.metrics.event_invalid(self.topics.key(id), &error);
+            Err((error, traceparent)) => {
+                self.around.metrics.event_invalid(self.topics.key(id), &error, traceparent.into());
                 None
             }
         };

@@ -2,6 +2,7 @@
 //! outside (tenants, event types) are capped, or any publisher could fill the node's memory and its monitoring's. How
 //! they are told to Prometheus stands in [`crate::exporter`].
 
+mod api;
 mod counters;
 mod requests;
 mod spans;
@@ -22,6 +23,7 @@ pub use self::requests::RequestCounts;
 pub use self::spans::SpanCounts;
 use crate::connection::End;
 use crate::log_limit::LogLimit;
+use crate::traces::LogTrace;
 
 /// A node's counters.
 #[derive(Debug)]
@@ -100,6 +102,7 @@ pub struct Metrics {
     pub fan_out_seconds: OnceLock<Histogram<f64>>,
     invalid_log: LogLimit<&'static str>,
     refused_log: LogLimit<&'static str>,
+    api_log: LogLimit<&'static str>,
 }
 
 /// How an event came to be published by this node.
@@ -153,6 +156,7 @@ impl Metrics {
             fan_out_seconds: OnceLock::new(),
             invalid_log: LogLimit::default(),
             refused_log: LogLimit::default(),
+            api_log: LogLimit::default(),
         }
     }
 
@@ -294,11 +298,12 @@ impl Metrics {
         self.events_in.add(event_type);
     }
 
-    pub(crate) fn event_invalid(&self, key: &TopicKey, error: &EnvelopeError) {
+    pub(crate) fn event_invalid(&self, key: &TopicKey, error: &EnvelopeError, trace: LogTrace) {
         let reason = error.reason();
         self.events_invalid.add(reason, key.tenant());
         if let Some(suppressed) = self.invalid_log.pass(reason) {
-            tracing::warn!(key = key.as_str(), reason, %error, suppressed, "an event is not valid and reaches nobody");
+            let (key, trace_id) = (key.as_str(), trace.trace_id());
+            tracing::warn!(key, reason, %error, suppressed, trace_id, "an event is not valid and reaches nobody");
         }
     }
 
@@ -321,9 +326,11 @@ impl Metrics {
     }
 
     /// Not counted: it is the operator's to mend, so the log says it.
-    pub(crate) fn publish_refused(&self, key: &TopicKey, words: &str) {
+    pub(crate) fn publish_refused(&self, key: &TopicKey, words: &str, trace: LogTrace) {
         if let Some(suppressed) = self.refused_log.pass("publish") {
-            tracing::error!(key = key.as_str(), error = words, suppressed, "the backplane refuses a client's event");
+            let (key, trace_id, span_id) = (key.as_str(), trace.trace_id(), trace.span_id());
+            let said = "the backplane refuses a client's event";
+            tracing::error!(key, error = words, suppressed, trace_id, span_id, "{said}");
         }
     }
 

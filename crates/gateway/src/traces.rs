@@ -7,7 +7,9 @@
 //! | `sampler` | which traces are recorded |
 //! | `span` | one span, which ends when it is dropped |
 //! | `delivery` | an event's way through this node |
+//! | `operation` | what was asked of this node: to publish, to ask a backend |
 //! | `attributes` | the words of the conventions |
+//! | `logged` | the trace of a line in the log |
 //! | `queue` | where ended spans wait, in bounds |
 //! | `exporter` | the thread that hands them to the collector |
 //!
@@ -18,20 +20,28 @@ mod attributes;
 mod config;
 mod delivery;
 mod exporter;
+mod logged;
+mod operation;
 mod queue;
 mod sampler;
 mod span;
 
+use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
+use fanfare_protocol::Traceparent;
+use opentelemetry::trace::SpanKind;
 
 pub use self::config::TracesConfig;
 pub use self::delivery::{Deliveries, Delivery};
 use self::exporter::Exporter;
+pub use self::logged::LogTrace;
+pub(crate) use self::operation::header;
 use self::queue::Queue;
 use self::sampler::Sampler;
+pub use self::span::Span;
 use crate::metrics::Metrics;
 
 /// How long the end of a node waits for a collector.
@@ -57,7 +67,7 @@ impl Traces {
     pub fn start(config: Option<&TracesConfig>, node_id: &str, metrics: &Arc<Metrics>) -> anyhow::Result<Self> {
         let Some(config) = config else { return Ok(Self(None)) };
         let (queue, exporter) = exporter::start(config, node_id, metrics).context("traces")?;
-        tracing::info!(endpoint = %config.endpoint_printed(), sampler = %config.sampler, "exporting traces");
+        tracing::info!(endpoint = config.endpoint_printed(), sampler = %config.sampler, "exporting traces");
         Ok(Self(Some(Arc::new(Tracing { sampler: config.sampler, queue, exporter, node: node_id.into() }))))
     }
 
@@ -68,5 +78,18 @@ impl Traces {
         {
             tracing::warn!(waited_s = FLUSH_MAX.as_secs(), "the last spans did not reach the collector");
         }
+    }
+}
+
+impl Tracing {
+    /// A span that begins now, if its trace is recorded.
+    fn span(
+        &self,
+        kind: SpanKind,
+        parent: Option<Traceparent>,
+        name: impl FnOnce() -> Cow<'static, str>,
+    ) -> Option<Span> {
+        let trace = self.sampler.decide(parent)?;
+        Some(Span::begin(&self.queue, kind, (trace, parent), name(), SystemTime::now()))
     }
 }

@@ -168,7 +168,7 @@ pub(crate) struct Fields {
     key: Option<Box<str>>,
     except: Option<Box<str>>,
     at: Option<u64>,
-    traceparent: Option<Traceparent>,
+    pub(crate) traceparent: Option<Traceparent>,
     /// `id`, when it is asked for.
     pub(crate) id: Option<Box<str>>,
     wants_id: bool,

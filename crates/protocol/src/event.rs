@@ -12,6 +12,9 @@ use crate::position::Position;
 use crate::traceparent::Traceparent;
 use crate::{envelope_json, envelope_msgpack, json, msgpack, transcode};
 
+/// How far a trace is searched for in what can't be decoded: whatever it is, it may be long.
+const SEARCHED_BYTES_MAX: usize = 4_096;
+
 /// An event whose envelope keeps the rules. A clone shares the envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
@@ -36,15 +39,27 @@ pub struct Event {
 impl Event {
     /// Takes whatever stands on a Redis channel. The size is checked first, and of an envelope only: what a durable
     /// event has before it doesn't count.
-    pub fn decode(mut payload: Bytes, envelope_bytes_max: usize) -> Result<Event, EnvelopeError> {
-        let header_bytes_max = if payload.first() == Some(&b'@') { HEADER_BYTES_MAX } else { 0 };
-        check_size(payload.len(), envelope_bytes_max.saturating_add(header_bytes_max))?;
-        let Payload { position, codec, envelope } = Payload::split(&payload)?;
-        check_size(envelope.len(), envelope_bytes_max)?;
-        let within = range_within(&payload, envelope);
-        narrow(&mut payload, within);
-        let event = check(codec, payload)?;
-        Ok(Event { position, ..event })
+    pub fn decode(payload: Bytes, envelope_bytes_max: usize) -> Result<Event, EnvelopeError> {
+        Event::decode_traced(payload, envelope_bytes_max).map_err(|(error, _)| error)
+    }
+
+    /// The same. What can't be decoded is told with the trace that it seems to belong to.
+    pub fn decode_traced(
+        mut payload: Bytes,
+        envelope_bytes_max: usize,
+    ) -> Result<Event, (EnvelopeError, Option<Traceparent>)> {
+        match looked_through(&payload, envelope_bytes_max) {
+            Ok((position, codec, within, fields)) => {
+                narrow(&mut payload, within);
+                let traceparent = fields.traceparent;
+                let event = fields.finish(codec, payload).map_err(|error| (error, traceparent))?;
+                Ok(Event { position, ..event })
+            }
+            Err(error) => {
+                let beginning = &payload[..payload.len().min(SEARCHED_BYTES_MAX)];
+                Err((error, Traceparent::find(beginning)))
+            }
+        }
     }
 
     /// Takes an envelope whose encoding is known and that can't have a position: from the HTTP API or from a client.
@@ -109,6 +124,17 @@ impl Event {
         Event::from_envelope(self.codec, envelope.into(), max)
             .map_or(self.clone(), |event| Event { position: self.position, ..event })
     }
+}
+
+/// A payload's position, its encoding, where its envelope is, and what that says.
+type Seen = (Option<Position>, Codec, Range<usize>, Fields);
+
+fn looked_through(payload: &Bytes, envelope_bytes_max: usize) -> Result<Seen, EnvelopeError> {
+    let header_bytes_max = if payload.first() == Some(&b'@') { HEADER_BYTES_MAX } else { 0 };
+    check_size(payload.len(), envelope_bytes_max.saturating_add(header_bytes_max))?;
+    let Payload { position, codec, envelope } = Payload::split(payload)?;
+    check_size(envelope.len(), envelope_bytes_max)?;
+    Ok((position, codec, range_within(payload, envelope), walk(codec, envelope, Fields::default())?))
 }
 
 fn check_size(bytes: usize, max: usize) -> Result<(), EnvelopeError> {

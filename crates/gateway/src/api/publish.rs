@@ -14,7 +14,7 @@ use hyper::{HeaderMap, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::refusal::Refusal;
-use super::{Api, Call, parameter};
+use super::{Api, Call, Traced, parameter};
 use crate::api_keys::Verb;
 use crate::metrics::Via;
 use crate::problem;
@@ -41,10 +41,12 @@ impl Api {
     pub(super) async fn topic_events(
         &self,
         call: Call<'_>,
+        traced: &mut Traced,
         tenant: &str,
         topic: &str,
     ) -> Result<Response<Full<Bytes>>, Refusal> {
         let key = call.topic(Verb::Publish, tenant, topic)?;
+        traced.span = self.node.traces.publish_over_http(key.tenant(), Some(key.topic()), traced.caller);
         let codec = codec(&call.head.headers)?;
         let wish = Wish::of(call.head)?;
         let bytes = self.read(call.body).await?;
@@ -55,7 +57,11 @@ impl Api {
                 if wish.id.is_some() && !publication.is_durable() {
                     return Err(Refusal::IdempotencyKey);
                 }
-                let position = publication.with_id(wish.id.map(Box::from)).send(&self.node.backplane).await?;
+                if let Some(span) = &mut traced.span {
+                    span.of_event(publication.event(), publication.is_durable());
+                }
+                let publication = publication.with_id(wish.id.map(Box::from)).in_span(traced.span.as_ref());
+                let position = publication.send(&self.node.backplane).await?;
                 self.node.metrics.published(Via::Http);
                 Ok(problem::json(StatusCode::OK, &result(json!({ "published": true }), position)))
             }
@@ -65,13 +71,19 @@ impl Api {
                     let id = wish.id_of(index);
                     (Some(key.topic().to_owned()), publication.and_then(|publication| identified(publication, id)))
                 });
-                Ok(self.publish_all(items.collect()).await)
+                Ok(self.publish_all(items.collect(), traced).await)
             }
         }
     }
 
-    pub(super) async fn tenant_events(&self, call: Call<'_>, tenant: &str) -> Result<Response<Full<Bytes>>, Refusal> {
+    pub(super) async fn tenant_events(
+        &self,
+        call: Call<'_>,
+        traced: &mut Traced,
+        tenant: &str,
+    ) -> Result<Response<Full<Bytes>>, Refusal> {
         let tenant = call.tenant(Verb::Publish, tenant)?;
+        traced.span = self.node.traces.publish_over_http(tenant.as_str(), None, traced.caller);
         let codec = codec(&call.head.headers)?;
         let wish = Wish::of(call.head)?;
         let bytes = self.read(call.body).await?;
@@ -84,7 +96,7 @@ impl Api {
                 (Some(topic), self.item(&tenant, codec, item, &wish, index))
             }
         });
-        Ok(self.publish_all(items.collect()).await)
+        Ok(self.publish_all(items.collect(), traced).await)
     }
 
     fn item(
@@ -115,7 +127,12 @@ impl Api {
     }
 
     /// Publishes what can be, each topic's events in their order. A result for each, in theirs.
-    async fn publish_all(&self, items: Vec<(Option<String>, Result<Publication, Refusal>)>) -> Response<Full<Bytes>> {
+    async fn publish_all(
+        &self,
+        items: Vec<(Option<String>, Result<Publication, Refusal>)>,
+        traced: &mut Traced,
+    ) -> Response<Full<Bytes>> {
+        let (count, mut failures) = (items.len(), 0);
         let mut results: Vec<Value> = Vec::with_capacity(items.len());
         let mut by_topic: HashMap<TopicKey, Vec<Item>> = HashMap::new();
         for (index, (topic, publication)) in items.into_iter().enumerate() {
@@ -125,9 +142,13 @@ impl Api {
             }
             match publication {
                 Ok(publication) => {
+                    let publication = publication.in_span(traced.span.as_ref());
                     by_topic.entry(publication.topic().clone()).or_default().push(Item { index, publication });
                 }
-                Err(refusal) => result["error"] = refusal.item(),
+                Err(refusal) => {
+                    failures += 1;
+                    result["error"] = refusal.item();
+                }
             }
             results.push(result);
         }
@@ -136,8 +157,15 @@ impl Api {
         for (index, outcome) in published {
             match outcome {
                 Ok(position) => results[index] = result(results[index].take(), position),
-                Err(refusal) => results[index]["error"] = refusal.item(),
+                Err(refusal) => {
+                    failures += 1;
+                    results[index]["error"] = refusal.item();
+                    self.failed(&refusal, traced);
+                }
             }
+        }
+        if let Some(span) = &mut traced.span {
+            span.of_many(count, failures);
         }
         problem::json(StatusCode::OK, &json!({ "results": results }))
     }

@@ -127,7 +127,8 @@ impl Refusal {
         }
     }
 
-    fn status(&self) -> (StatusCode, &'static str) {
+    /// The status, and the code for programs.
+    pub(super) fn status(&self) -> (StatusCode, &'static str) {
         match self {
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Self::Method(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use fanfare_backplane::PublishError;
 use fanfare_core::Farewell;
 use fanfare_core::rate::RateLimiter;
-use fanfare_protocol::{Codec, EnvelopeError, ErrorCode, Event, Position, ServerFrame, Topic, TopicKey};
+use fanfare_protocol::{Codec, EnvelopeError, ErrorCode, Event, Position, ServerFrame, Topic, TopicKey, Traceparent};
 use futures_util::FutureExt;
 
 use super::{Busy, Client, Done, Refused};
@@ -15,6 +15,7 @@ use crate::auth::Principal;
 use crate::metrics::Via;
 use crate::node::Node;
 use crate::publishing::Publication;
+use crate::traces::LogTrace;
 
 /// What a client asks for.
 pub(crate) struct Wanted<'a> {
@@ -51,10 +52,13 @@ impl Publish {
         publication.map(Self).map_err(|error| Refused::new(ErrorCode::BadFrame, error.to_string()))
     }
 
-    /// Hands it to the backplane. Returns its position when it is kept.
-    pub(crate) async fn send(self, node: &Node) -> Result<Option<Position>, Refused> {
-        let key = self.0.topic().clone();
-        let published = self.0.send(&node.backplane).await;
+    /// Hands it to the backplane. Returns its position when it is kept. `caller`: the trace of who asks, where the event names
+    /// none.
+    pub(crate) async fn send(self, node: &Node, caller: Option<Traceparent>) -> Result<Option<Position>, Refused> {
+        let Self(publication) = self;
+        let (key, caller) = (publication.topic().clone(), publication.event().traceparent.or(caller));
+        let mut span = node.traces.publish(&key, (publication.event(), publication.is_durable()), caller);
+        let published = publication.in_span(span.as_ref()).send(&node.backplane).await;
         match published {
             Ok(position) => {
                 node.metrics.published(Via::Client);
@@ -62,9 +66,13 @@ impl Publish {
             }
             Err(error) => {
                 if let PublishError::Refused(words) = &error {
-                    node.metrics.publish_refused(&key, words);
+                    node.metrics.publish_refused(&key, words, LogTrace::of(span.as_ref(), caller));
                 }
-                Err(unpublished(&error))
+                let refused = unpublished(&error);
+                if let Some(span) = &mut span {
+                    span.fail(refused.code.as_str());
+                }
+                Err(refused)
             }
         }
     }
@@ -100,7 +108,7 @@ impl Client {
         }
         let (node, session) = (Arc::clone(&self.node), Arc::clone(&self.session));
         let publishing = async move {
-            let published = publish.send(&node).await;
+            let published = publish.send(&node, None).await;
             let told = match &published {
                 Ok(position) => ServerFrame::Published { id, position: *position },
                 Err(Refused { code, message }) => ServerFrame::Error { id, topic: Some(&topic), code: *code, message },

@@ -12,6 +12,7 @@ use super::reads::{Answer, Purpose, Wanted};
 use super::recovery::Backlog;
 use super::{Hub, histories};
 use crate::join::Outcome;
+use crate::traces::LogTrace;
 
 /// Doubts about one topic that wait for the same read; who makes up more of them gets one gap for all.
 const DOUBTS_MAX: usize = 64;
@@ -98,7 +99,7 @@ impl Hub {
             }
         };
         let metrics = &self.around.metrics;
-        let invalid = |error: &_| metrics.event_invalid(&key, error);
+        let invalid = |error: &_| metrics.event_invalid(&key, error, LogTrace::default());
         let history = histories::check(tail, self.rules.of(id, &self.topics).event_bytes_max, invalid);
         match purpose {
             Purpose::Sequence(round) => {

@@ -5,10 +5,11 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use fanfare_backplane::ReadError;
-use fanfare_protocol::Tenant;
+use fanfare_protocol::{Method, Tenant};
 use opentelemetry::metrics::Histogram;
 
 use super::{Labelled, Metrics};
+use crate::traces::LogTrace;
 
 /// Counters of requests.
 #[derive(Debug, Default)]
@@ -50,17 +51,45 @@ impl Metrics {
     }
 
     /// The same.
-    pub(crate) fn request_refused(&self, tenant: &Tenant, error: &str) {
+    pub(crate) fn request_refused(&self, tenant: &Tenant, error: &str, trace: LogTrace) {
         if let Some(suppressed) = self.refused_log.pass("request") {
-            tracing::error!(tenant = tenant.as_str(), error, suppressed, "the backplane refuses a client's request");
+            tracing::error!(
+                tenant = tenant.as_str(),
+                error,
+                suppressed,
+                trace_id = trace.trace_id(),
+                span_id = trace.span_id(),
+                "the backplane refuses a client's request"
+            );
+        }
+    }
+
+    /// It is counted by what became of it; the line tells whose it was.
+    pub(crate) fn request_unanswered(
+        &self,
+        (tenant, method): (&Tenant, &Method),
+        outcome: &'static str,
+        trace: LogTrace,
+    ) {
+        if let Some(suppressed) = self.refused_log.pass(outcome) {
+            tracing::warn!(
+                tenant = tenant.as_str(),
+                method = method.as_str(),
+                outcome,
+                suppressed,
+                trace_id = trace.trace_id(),
+                span_id = trace.span_id(),
+                "a client's request was not answered"
+            );
         }
     }
 
     /// Whether a backend took a request can't be told.
-    pub(crate) fn request_unclear(&self, tenant: &Tenant, error: &ReadError) {
+    pub(crate) fn request_unclear(&self, tenant: &Tenant, error: &ReadError, trace: LogTrace) {
         if let Some(suppressed) = self.refused_log.pass("groups") {
             let tenant = tenant.as_str();
-            tracing::warn!(tenant, %error, suppressed, "can't ask whether a backend took a request");
+            let (trace_id, span_id) = (trace.trace_id(), trace.span_id());
+            tracing::warn!(tenant, %error, suppressed, trace_id, span_id, "can't ask whether a backend took a request");
         }
     }
 }

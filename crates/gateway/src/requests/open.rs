@@ -17,6 +17,7 @@ use super::replies::{ChannelState, Standing};
 use super::table::Opened;
 use super::{Ask, AskError, Requests};
 use crate::clock;
+use crate::traces::{LogTrace, Span};
 
 /// How long a request waits until the backplane delivers answers to this node. Like a subscribe.
 const CONFIRMATION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,6 +31,10 @@ pub(super) struct OpenRequest {
     start: Instant,
     deadline: Instant,
     standing: watch::Receiver<Standing>,
+    /// The trace that it belongs to.
+    trace: LogTrace,
+    /// Of a request whose trace is recorded.
+    span: Option<Span>,
     /// Whether it ended by itself.
     has_ended: bool,
 }
@@ -67,6 +72,12 @@ impl OpenRequest {
     ) -> Self {
         let timeout = requests.timeout(ask);
         let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        let caller = ask.traceparent.and_then(Traceparent::parse);
+        let span = requests.around.traces.request((&ask.principal.tenant, &method, opened.id), caller);
+        let traceparent = match &span {
+            Some(span) => Some(span.context().to_string().into()),
+            None => caller.and(ask.traceparent).map(Into::into),
+        };
         let asked = Asked {
             tenant: ask.principal.tenant.clone(),
             method,
@@ -74,10 +85,11 @@ impl OpenRequest {
             user: ask.principal.user.clone(),
             connection: ask.connection.unwrap_or_default().into(),
             deadline_ms: clock::unix_ms().saturating_add(timeout_ms),
-            traceparent: ask.traceparent.filter(|text| Traceparent::parse(text).is_some()).map(Into::into),
+            traceparent,
         };
         let start = Instant::now();
-        Self { requests, opened, asked, start, deadline: start + timeout, standing, has_ended: false }
+        let trace = LogTrace::of(span.as_ref(), caller);
+        Self { requests, opened, asked, start, deadline: start + timeout, standing, trace, span, has_ended: false }
     }
 
     /// Sees it through to its end.
@@ -86,7 +98,18 @@ impl OpenRequest {
         self.has_ended = true;
         let took = outcome.is_answer().then(|| self.start.elapsed());
         self.requests.around.metrics.requests.ended(outcome.label(), took);
-        outcome.into_result()
+        if let Some(span) = &mut self.span {
+            span.outcome(outcome.label());
+        }
+        if !outcome.is_answer() {
+            let (tenant, method) = (&self.asked.tenant, &self.asked.method);
+            self.requests.around.metrics.request_unanswered((tenant, method), outcome.label(), self.trace);
+        }
+        let result = outcome.into_result();
+        if let (Some(span), Err(error)) = (&mut self.span, &result) {
+            span.fail(error.code.as_str());
+        }
+        result
     }
 
     async fn outcome(&mut self) -> Outcome {
@@ -138,7 +161,7 @@ impl OpenRequest {
                 return Outcome::unanswered(ErrorCode::Unavailable, "the backplane is away: try again later");
             }
             Err(PublishError::Refused(words)) => {
-                requests.around.metrics.request_refused(&self.asked.tenant, &words);
+                requests.around.metrics.request_refused(&self.asked.tenant, &words, self.trace);
                 let message = "the backplane refused it; the node's log says why";
                 return Outcome::unanswered(ErrorCode::Internal, message);
             }
@@ -190,7 +213,7 @@ impl OpenRequest {
             Ok(true) => Outcome::unanswered(ErrorCode::Timeout, "a backend has the request and did not answer in time"),
             Ok(false) => Outcome::unanswered(ErrorCode::NoBackend, "no backend took the request in time"),
             Err(error) => {
-                self.requests.around.metrics.request_unclear(&self.asked.tenant, &error);
+                self.requests.around.metrics.request_unclear(&self.asked.tenant, &error, self.trace);
                 Outcome::unanswered(ErrorCode::Timeout, UNSURE)
             }
         }
@@ -202,6 +225,10 @@ impl Drop for OpenRequest {
         self.requests.table.lock().close(self.opened.id);
         if !self.has_ended {
             self.requests.around.metrics.requests.ended("gone", None);
+            if let Some(span) = &mut self.span {
+                span.outcome("gone");
+                span.fail("gone");
+            }
         }
     }
 }

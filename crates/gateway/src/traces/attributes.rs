@@ -6,6 +6,10 @@ use std::borrow::Cow;
 use fanfare_protocol::{Event, TopicKey};
 use opentelemetry::{KeyValue, StringValue, Value};
 
+/// The reason of a failure.
+pub(super) const ERROR_TYPE: &str = "error.type";
+/// How many events one request brought.
+pub(super) const BATCH_COUNT: &str = "messaging.batch.message_count";
 /// What is done: `deliver`, `publish`.
 pub(super) const OPERATION_NAME: &str = "messaging.operation.name";
 /// Of which of the conventions' kinds that is.

@@ -89,7 +89,7 @@ impl TracesConfig {
     }
 
     /// Without what may be a secret.
-    pub(super) fn endpoint_printed(&self) -> impl fmt::Display {
+    pub(super) fn endpoint_printed(&self) -> String {
         let host = self.endpoint.host_str().unwrap_or_default();
         let port = self.endpoint.port().map(|port| format!(":{port}")).unwrap_or_default();
         format!("{}://{host}{port}{}", self.endpoint.scheme(), self.endpoint.path())
@@ -98,7 +98,7 @@ impl TracesConfig {
 
 impl fmt::Debug for TracesConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let endpoint = self.endpoint_printed().to_string();
+        let endpoint = self.endpoint_printed();
         f.debug_struct("TracesConfig")
             .field("endpoint", &endpoint)
             .field("sampler", &self.sampler)

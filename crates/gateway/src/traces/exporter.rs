@@ -37,6 +37,7 @@ pub(super) fn start(config: &TracesConfig, node_id: &str, metrics: &Arc<Metrics>
         batch_spans_max: config.batch_spans_max,
         batch_delay: config.batch_delay,
         export_timeout: config.export_timeout,
+        endpoint: config.endpoint_printed(),
         logged: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("a runtime")?;
@@ -65,6 +66,8 @@ struct Work {
     batch_spans_max: usize,
     batch_delay: Duration,
     export_timeout: Duration,
+    /// For the log.
+    endpoint: String,
     /// When a line said that spans are dropped, and how many that were by then.
     logged: Option<(Instant, u64)>,
 }
@@ -138,14 +141,15 @@ impl Work {
             Some((at, before)) => (at.elapsed() >= LOG_INTERVAL, before),
         };
         if is_due && dropped > before {
-            tracing::warn!(dropped = dropped - before, error, "spans are dropped");
+            tracing::warn!(dropped = dropped - before, endpoint = self.endpoint, error, "spans are dropped");
             self.logged = Some((Instant::now(), dropped));
         }
     }
 }
 
 fn otlp(config: &TracesConfig, node_id: &str) -> anyhow::Result<OtlpExporter> {
-    let mut client = reqwest::Client::builder().timeout(config.export_timeout);
+    // Its time is that of the whole export.
+    let mut client = reqwest::Client::builder();
     if let Some(path) = &config.certificate_file {
         let told = || format!("the certificate {} of OTEL_EXPORTER_OTLP_CERTIFICATE", path.display());
         let pem = std::fs::read(path).with_context(told)?;

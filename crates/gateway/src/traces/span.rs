@@ -9,6 +9,7 @@ use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, Tr
 use opentelemetry::{InstrumentationScope, KeyValue, Value};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
+use super::attributes::ERROR_TYPE;
 use super::queue::Queue;
 
 static SCOPE: LazyLock<InstrumentationScope> =
@@ -16,7 +17,7 @@ static SCOPE: LazyLock<InstrumentationScope> =
 
 /// A span that has begun.
 #[derive(Debug)]
-pub(super) struct Span {
+pub struct Span {
     context: Traceparent,
     /// None once it has ended.
     data: Option<Box<SpanData>>,
@@ -54,7 +55,7 @@ impl Span {
     }
 
     /// What a child names as its parent.
-    pub(super) fn context(&self) -> Traceparent {
+    pub(crate) fn context(&self) -> Traceparent {
         self.context
     }
 
@@ -69,6 +70,16 @@ impl Span {
     pub(super) fn extend(&mut self, attributes: impl IntoIterator<Item = KeyValue>) {
         if let Some(data) = &mut self.data {
             data.attributes.extend(attributes);
+        }
+    }
+
+    /// What it stands for has failed, for this reason of a few. The first one counts.
+    pub(crate) fn fail(&mut self, reason: &'static str) {
+        if let Some(data) = &mut self.data
+            && data.status == Status::Unset
+        {
+            data.attributes.push(KeyValue::new(ERROR_TYPE, reason));
+            data.status = Status::error(reason);
         }
     }
 

@@ -33,7 +33,7 @@ async fn an_allowed_page_is_let_in_by_its_name() {
             for (name, value) in [
                 ("access-control-allow-origin", PAGE),
                 ("access-control-allow-methods", method),
-                ("access-control-allow-headers", "authorization, content-type, last-event-id"),
+                ("access-control-allow-headers", "authorization, content-type, last-event-id, traceparent, tracestate"),
                 ("vary", "origin"),
             ] {
                 assert_eq!(allowed.header(name), Some(value), "{name}");

@@ -8,12 +8,13 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use prost::Message;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -31,6 +32,7 @@ pub(crate) struct Collector {
 #[derive(Default)]
 struct Seen {
     spans: Vec<Exported>,
+    authorization: Option<String>,
 }
 
 /// One span as it came, ids in hexadecimal.
@@ -45,6 +47,8 @@ pub(crate) struct Exported {
     pub(crate) start_ns: u64,
     pub(crate) end_ns: u64,
     pub(crate) attributes: BTreeMap<String, Value>,
+    /// What the status says of an error; none when it is none.
+    pub(crate) error: Option<String>,
     /// What it comes from.
     pub(crate) resource: BTreeMap<String, Value>,
 }
@@ -78,6 +82,11 @@ impl Collector {
     /// All spans until now.
     pub(crate) fn spans(&self) -> Vec<Exported> {
         self.seen.lock().unwrap().spans.clone()
+    }
+
+    /// The header of the last request.
+    pub(crate) fn authorization(&self) -> Option<String> {
+        self.seen.lock().unwrap().authorization.clone()
     }
 
     /// Waits for so many spans of this name.
@@ -117,10 +126,11 @@ async fn take(seen: Arc<Mutex<Seen>>, request: Request<Incoming>) -> Result<Resp
     let body = body.collect().await?.to_bytes();
     let is_otlp = head.uri.path() == "/v1/traces" && head.headers["content-type"] == "application/x-protobuf";
     let Some(export) = ExportTraceServiceRequest::decode(body).ok().filter(|_| is_otlp) else {
-        let refused = Response::builder().status(StatusCode::BAD_REQUEST).body(Full::default());
+        let refused = Response::builder().status(400).body(Full::default());
         return Ok(refused.unwrap());
     };
     let mut seen = seen.lock().unwrap();
+    seen.authorization = head.headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
     for resource_spans in export.resource_spans {
         let resource = attributes(resource_spans.resource.unwrap_or_default().attributes);
         for span in resource_spans.scope_spans.into_iter().flat_map(|scope| scope.spans) {
@@ -142,6 +152,7 @@ fn exported(span: Span, resource: &BTreeMap<String, Value>) -> Exported {
         start_ns: span.start_time_unix_nano,
         end_ns: span.end_time_unix_nano,
         attributes: attributes(span.attributes),
+        error: span.status.filter(|status| status.code() == StatusCode::Error).map(|status| status.message),
         resource: resource.clone(),
     }
 }

@@ -130,7 +130,7 @@ async fn a_trace_that_is_not_recorded_leaves_no_trace() {
     let publisher = Publisher::connect(&redis.url()).await.unwrap();
     let unsampled = Event::new("unsampled").traceparent(traceparent("00"));
     let bad = Event::new("bad").traceparent("00-no-trace-01");
-    for event in [unsampled, Event::new("none"), bad] {
+    for event in [unsampled, Event::new("none").without_trace(), bad] {
         publisher.publish(&acme(), &orders(), &event).await.unwrap();
         let frame = client.expect("event").await;
         assert_eq!(frame.get("traceparent"), None, "{frame}");

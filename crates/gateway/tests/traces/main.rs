@@ -5,6 +5,8 @@
 
 mod collector;
 mod deliveries;
+mod failures;
+mod operations;
 #[path = "../support/mod.rs"]
 mod support;
 
