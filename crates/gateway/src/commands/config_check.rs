@@ -73,6 +73,7 @@ fn files(config: &Config) -> Vec<String> {
         tls.map(|tls| tls.key_file.as_path()),
         redis.and_then(|redis| redis.password_file.as_deref()),
         redis.and_then(|redis| redis.ca_file.as_deref()),
+        config.traces.as_ref().and_then(|traces| traces.certificate_file.as_deref()),
     ];
     let unreadable =
         |path: &Path| File::open(path).err().map(|error| format!("can't read {}: {error}", path.display()));

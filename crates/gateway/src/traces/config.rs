@@ -30,7 +30,7 @@ pub struct TracesConfig {
     /// Names and values. The values may be secrets.
     pub(super) headers: BTreeMap<String, String>,
     /// Of a certificate authority, in PEM.
-    pub(super) certificate_file: Option<PathBuf>,
+    pub certificate_file: Option<PathBuf>,
     /// For one batch to be taken.
     pub(super) export_timeout: Duration,
     /// Which traces are recorded.

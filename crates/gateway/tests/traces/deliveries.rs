@@ -4,6 +4,7 @@ use fanfare_client::{Event, Publisher, Tenant, Topic};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
 use super::*;
+use support::Handshake;
 
 fn acme() -> Tenant {
     Tenant::parse("acme").unwrap()
@@ -102,6 +103,25 @@ async fn a_durable_event_is_traced_when_it_is_delivered_and_not_when_it_is_read_
     let history = client.skip_to("history").await;
     assert!(history["events"][0]["position"].as_str().unwrap().starts_with(position));
     assert_eq!(history["events"][0].get("traceparent"), None);
+}
+
+#[tokio::test]
+async fn who_is_left_out_is_no_recipient() {
+    let (redis, collector) = (RedisProcess::start(), Collector::start().await);
+    let node = traced_node(&redis, &collector, &[]).await;
+    let mut others = [subscriber(&node).await, subscriber(&node).await];
+    let protocol = format!("fanfare.token.{}", token("acme", "43"));
+    let mut client = Handshake::to(&node).header("Sec-WebSocket-Protocol", &protocol).open().await;
+    let connection = client.expect("welcome").await["connection"].as_str().unwrap().to_owned();
+    client.subscribe("channel:orders").await;
+    let event = Event::new("e").except(connection).traceparent(traceparent("01"));
+    Publisher::connect(&redis.url()).await.unwrap().publish(&acme(), &orders(), &event).await.unwrap();
+    let deliver = collector.span("deliver channel").await;
+    assert_eq!(deliver.attribute("fanfare.recipients"), &json!(2));
+    for other in &mut others {
+        assert_eq!(span_of(&other.expect("event").await["traceparent"]), deliver.id);
+    }
+    client.expect_nothing().await;
 }
 
 #[tokio::test]

@@ -135,13 +135,20 @@ async fn the_collector_gets_the_headers_and_the_name_that_the_variables_say() {
 async fn a_variable_that_can_t_be_used_ends_the_start_with_its_name() {
     let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318");
     for (variable, words) in [
-        (("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), "allowed: http/protobuf"),
-        (("OTEL_TRACES_SAMPLER", "sometimes"), "parentbased_traceidratio"),
+        (
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+            "OTEL_EXPORTER_OTLP_PROTOCOL = \"grpc\": not supported; allowed: http/protobuf",
+        ),
+        (
+            ("OTEL_TRACES_SAMPLER", "sometimes"),
+            "OTEL_TRACES_SAMPLER = \"sometimes\": not supported; allowed: always_on,",
+        ),
         (("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere.pem"), "/nowhere.pem"),
     ] {
-        let mut node = Node::spawn(SERVE, &[endpoint, variable]);
-        assert!(!node.ended().await.success());
-        let log = node.log();
-        assert!(log.contains(variable.0) && log.contains(words), "{log}");
+        for arguments in [SERVE, &["config", "check"]] {
+            let mut node = Node::spawn(arguments, &[endpoint, variable]);
+            assert!(!node.ended().await.success());
+            assert!(node.log().contains(words), "{}", node.log());
+        }
     }
 }
