@@ -67,7 +67,7 @@ test('a handler runs in a span whose parent is the request', async () => {
   expect(good).toMatchObject({
     name: 'fanfare good',
     kind: SpanKind.SERVER,
-    attributes: { 'rpc.system': 'fanfare', 'rpc.method': 'good', 'fanfare.tenant': 'acme' },
+    attributes: { 'rpc.system': 'fanfare', 'rpc.method': 'good', 'fanfare.tenant': 'acme', 'fanfare.request': 'r1' },
     parentSpanContext: { ...REMOTE, isRemote: true },
     status: { code: SpanStatusCode.UNSET },
   });

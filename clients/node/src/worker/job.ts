@@ -41,7 +41,7 @@ export class Job {
 
   /** Runs the handler. `failed` is told what is not for the client. */
   async run(handler: Handler | undefined, answerBytesMax: number, failed: (error: unknown) => void): Promise<string> {
-    const { method, deadline, traceparent } = this.parsed;
+    const { request, method, deadline, traceparent } = this.parsed;
     if (!handler) {
       return this.#refusal('no_backend', `no handler is registered for the method ${JSON.stringify(method)}`);
     }
@@ -50,7 +50,12 @@ export class Job {
       this.abort(new FanfareError('timeout', 'the deadline of the request has passed'));
     };
     const timer = setTimeout(expired, Math.min(Math.max(0, deadline - Date.now()), TIMER_MS_MAX));
-    const attributes = { 'rpc.system': 'fanfare', 'rpc.method': method, 'fanfare.tenant': this.entry.tenant };
+    const attributes = {
+      'rpc.system': 'fanfare',
+      'rpc.method': method,
+      'fanfare.tenant': this.entry.tenant,
+      'fanfare.request': request,
+    };
     let data: unknown;
     try {
       const run = async () => handler(this.#request());

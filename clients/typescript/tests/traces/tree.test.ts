@@ -178,6 +178,7 @@ test('over the HTTP API', async () => {
   const taken = await collector.span('publish channel', traceId);
   const deliver = await collector.span('deliver channel', traceId);
   expect(taken).toMatchObject({ parentSpanId: send.spanId, kind: 'server', service: 'fanfare' });
+  expect(taken.attributes).toMatchObject({ 'fanfare.via': 'http', 'messaging.destination.name': ORDERS });
   expect(deliver.parentSpanId).toBe(send.spanId);
 });
 
@@ -187,6 +188,7 @@ test('what a page publishes', async () => {
   const deliver = await collector.span('deliver channel', traceId);
   const handled = await collector.span('process event', traceId);
   expect(taken).toMatchObject({ parentSpanId: spanId, kind: 'server', service: 'fanfare' });
+  expect(taken.attributes).toMatchObject({ 'fanfare.via': 'client', 'messaging.destination.name': ORDERS });
   expect([deliver.parentSpanId, handled.parentSpanId]).toEqual([spanId, deliver.spanId]);
 });
 
@@ -199,10 +201,19 @@ test('from the page through the node to the worker and back, and on with what th
 
   const request = await collector.span('request orders.cancel', asked.traceId, 'fanfare');
   expect(request).toMatchObject({ kind: 'client', parentSpanId: asked.spanId });
+  expect(request.attributes).toMatchObject({
+    'rpc.method': 'orders.cancel',
+    'fanfare.tenant': 'acme',
+    'fanfare.outcome': 'reply',
+  });
 
   const work = await collector.span('fanfare orders.cancel', asked.traceId);
   expect(work).toMatchObject({ kind: 'server', parentSpanId: request.spanId });
-  expect(work.attributes).toMatchObject({ 'rpc.method': 'orders.cancel', 'fanfare.tenant': 'acme' });
+  expect(work.attributes).toMatchObject({
+    'rpc.method': 'orders.cancel',
+    'fanfare.tenant': 'acme',
+    'fanfare.request': request.attributes['fanfare.request'],
+  });
 
   const send = await collector.span('send channel', asked.traceId);
   expect(send.parentSpanId).toBe(work.spanId);
