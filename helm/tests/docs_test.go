@@ -90,34 +90,3 @@ func checkExample(t *testing.T, files string, command []string) {
 		t.Errorf("%v: %v: %s", command, err, said)
 	}
 }
-
-// Pages and headings of the repository that the docs and the chart lead to are there.
-func TestLinksLeadSomewhere(t *testing.T) {
-	t.Parallel()
-	for _, page := range []string{"docs/kubernetes.md", "helm/fanfare/README.md"} {
-		for _, found := range link.FindAllStringSubmatch(read(t, "../../"+page), -1) {
-			target := filepath.Join("../..", page)
-			if found[1] != "" {
-				target = filepath.Join("../..", filepath.Dir(page), found[1])
-			}
-			text, err := os.ReadFile(target)
-			if err != nil || found[2] != "" && !slices.Contains(anchors(string(text)), found[2]) {
-				t.Errorf("%s leads to %s#%s", page, found[1], found[2])
-			}
-		}
-	}
-}
-
-var (
-	link        = regexp.MustCompile(`\]\(([^)#:\s]*)(?:#([^)\s]*))?\)`)
-	heading     = regexp.MustCompile(`(?m)^#+ (.*)$`)
-	punctuation = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
-)
-
-func anchors(page string) []string {
-	var all []string
-	for _, found := range heading.FindAllStringSubmatch(page, -1) {
-		all = append(all, strings.ReplaceAll(punctuation.ReplaceAllString(strings.ToLower(found[1]), ""), " ", "-"))
-	}
-	return all
-}

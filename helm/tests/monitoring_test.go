@@ -26,6 +26,9 @@ func TestPrometheusScrapesTheAdminPort(t *testing.T) {
 	if endpoint.Port != named[*core.Service](t, all, "live-fanfare-admin").Spec.Ports[0].Name || endpoint.Path != "/metrics" {
 		t.Errorf("%v", endpoint)
 	}
+	if len(endpoint.RelabelConfigs) != 2 || endpoint.RelabelConfigs[0].TargetLabel != "instance" || endpoint.RelabelConfigs[1].TargetLabel != "cluster" {
+		t.Errorf("%v", endpoint.RelabelConfigs)
+	}
 	if monitor.Labels["release"] != "prometheus" {
 		t.Errorf("%v", monitor.Labels)
 	}

@@ -15,11 +15,11 @@ import (
 func TestANodeHasTheTimeThatItsDrainTakes(t *testing.T) {
 	t.Parallel()
 	for values, want := range map[string]int64{
-		"":                              5 + 30 + 10,
+		"":                              5 + 60 + 10,
 		"config: {drain_s: 300}":        5 + 300 + 10,
-		"config: {drain_delay_s: 0}":    0 + 30 + 10,
-		"config: {drain_delay_s: null}": 5 + 30 + 10,
-		"config: {drain_s: 60, drain_delay_s: 15}": 60 + 15 + 10,
+		"config: {drain_delay_s: 0}":    0 + 60 + 10,
+		"config: {drain_delay_s: null}": 5 + 60 + 10,
+		"config: {drain_s: null, drain_delay_s: 15}": 30 + 15 + 10,
 	} {
 		spec := node(t, render(t, least, values)).Spec.Template.Spec
 		if got := *spec.TerminationGracePeriodSeconds; got != want {

@@ -19,7 +19,9 @@ nginx.ingress.kubernetes.io/proxy-send-timeout: {{ $seconds | quote }}
 nginx.ingress.kubernetes.io/proxy-buffering: "off"
 nginx.ingress.kubernetes.io/backend-protocol: {{ ternary "HTTPS" "HTTP" (not (empty $tls)) }}
 {{- else if eq .Values.ingress.controller "haproxy" }}
+haproxy.org/load-balance: leastconn
 haproxy.org/timeout-server: {{ printf "%ds" (int $seconds) | quote }}
+haproxy-ingress.github.io/balance-algorithm: leastconn
 haproxy-ingress.github.io/timeout-tunnel: {{ printf "%ds" (int $seconds) | quote }}
 haproxy-ingress.github.io/timeout-server: {{ printf "%ds" (int $seconds) | quote }}
 {{- if $tls }}

@@ -64,8 +64,11 @@ func Schema(schema []byte, page string) ([]byte, error) {
 	}
 	properties := map[string]any{}
 	for _, setting := range settings {
-		if _, own := ownSettings[setting.Key]; !own {
-			properties[setting.Key] = setting.schema()
+		if _, own := ownSettings[setting.Key]; own {
+			continue
+		}
+		if properties[setting.Key], err = setting.schema(); err != nil {
+			return nil, err
 		}
 	}
 	tree["properties"].(map[string]any)["config"].(map[string]any)["properties"] = properties
@@ -78,22 +81,25 @@ func Schema(schema []byte, page string) ([]byte, error) {
 }
 
 // What a value of this setting may be; `null` leaves it to the node. The node itself judges the rest.
-func (s Setting) schema() map[string]any {
-	kinds := []string{"string", "null"}
+func (s Setting) schema() (map[string]any, error) {
 	schema := map[string]any{"description": s.Meaning}
-	switch {
-	case s.Unit == "s" || s.Unit == "ms" || s.Unit == "bytes" || s.Unit == "number":
-		kinds[0] = "integer"
+	switch s.Unit {
+	case "s", "ms", "bytes", "number", "percent":
+		schema["type"] = []string{"integer", "null"}
 		schema["minimum"] = 0
-	case s.Unit == "true or false":
-		kinds[0] = "boolean"
-	case s.Unit == "rules":
-		kinds[0] = "array"
+	case "true or false":
+		schema["type"] = []string{"boolean", "null"}
+	case "rules":
+		schema["type"] = []string{"array", "null"}
 		schema["items"] = map[string]any{"$ref": "#/definitions/rule"}
-	case strings.HasPrefix(s.Unit, "list"):
-		kinds = []string{"string", "array", "null"}
+	case "address", "file", "format", "level", "name", "text", "url", "word":
+		schema["type"] = []string{"string", "null"}
+	default:
+		if !strings.HasPrefix(s.Unit, "list") {
+			return nil, fmt.Errorf("%s has the unit %q: say here what its values look like", s.Key, s.Unit)
+		}
+		schema["type"] = []string{"string", "array", "null"}
 		schema["items"] = map[string]any{"type": "string"}
 	}
-	schema["type"] = kinds
-	return schema
+	return schema, nil
 }
