@@ -6,11 +6,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
 	"strings"
 )
 
-// What the chart decides itself, so that nobody has to keep two places alike.
+// What the chart decides itself, and by which of its values.
 var ownSettings = map[string]string{
 	"listen":                       "bindAddress",
 	"admin_listen":                 "bindAddress",
@@ -32,29 +33,33 @@ var ownSettings = map[string]string{
 	"node_id":                      "the pod's name",
 }
 
-// Setting is one line of the tables in docs/configuration.md.
-type Setting struct {
-	Key, Variable, Unit, Meaning string
+// One line of the tables in docs/configuration.md.
+type setting struct {
+	key, unit string
 }
 
-var settingLine = regexp.MustCompile("(?m)^\\| `([a-z0-9_]+)` \\| `(FANFARE_[A-Z0-9_]+)`<br>`--[a-z0-9-]+` \\| .*? \\| ([a-z ]+) \\| (.*) \\|$")
+var settingLine = regexp.MustCompile("(?m)^\\| `([a-z0-9_]+)` \\| `FANFARE_[A-Z0-9_]+`<br>`--[a-z0-9-]+` \\| .*? \\| ([a-z ]+) \\| .* \\|$")
 
-// Settings reads all settings of a node from the text of docs/configuration.md.
-func Settings(page string) ([]Setting, error) {
-	var all []Setting
+// All settings of a node but those that the chart decides, from the text of docs/configuration.md.
+func settings(page string) ([]setting, error) {
+	own := maps.Clone(ownSettings)
+	var others []setting
 	for _, found := range settingLine.FindAllStringSubmatch(page, -1) {
-		meaning := strings.NewReplacer(`\|`, "|", `\*`, "*").Replace(found[4])
-		all = append(all, Setting{Key: found[1], Variable: found[2], Unit: found[3], Meaning: meaning})
+		if _, is := own[found[1]]; is {
+			delete(own, found[1])
+		} else {
+			others = append(others, setting{key: found[1], unit: found[2]})
+		}
 	}
-	if len(all) < len(ownSettings) {
-		return nil, fmt.Errorf("only %d settings are found in the tables of docs/configuration.md: have they another form now?", len(all))
+	if len(own) > 0 {
+		return nil, fmt.Errorf("docs/configuration.md doesn't have these settings of the chart any more: %v", own)
 	}
-	return all, nil
+	return others, nil
 }
 
 // Schema returns the chart's schema with the settings of a node as the properties of `config`.
 func Schema(schema []byte, page string) ([]byte, error) {
-	settings, err := Settings(page)
+	settings, err := settings(page)
 	if err != nil {
 		return nil, err
 	}
@@ -64,10 +69,7 @@ func Schema(schema []byte, page string) ([]byte, error) {
 	}
 	properties := map[string]any{}
 	for _, setting := range settings {
-		if _, own := ownSettings[setting.Key]; own {
-			continue
-		}
-		if properties[setting.Key], err = setting.schema(); err != nil {
+		if properties[setting.key], err = setting.schema(); err != nil {
 			return nil, err
 		}
 	}
@@ -81,9 +83,9 @@ func Schema(schema []byte, page string) ([]byte, error) {
 }
 
 // What a value of this setting may be; `null` leaves it to the node. The node itself judges the rest.
-func (s Setting) schema() (map[string]any, error) {
-	schema := map[string]any{"description": s.Meaning}
-	switch s.Unit {
+func (s setting) schema() (map[string]any, error) {
+	schema := map[string]any{}
+	switch s.unit {
 	case "s", "ms", "bytes", "number", "percent":
 		schema["type"] = []string{"integer", "null"}
 		schema["minimum"] = 0
@@ -95,8 +97,8 @@ func (s Setting) schema() (map[string]any, error) {
 	case "address", "file", "format", "level", "name", "text", "url", "word":
 		schema["type"] = []string{"string", "null"}
 	default:
-		if !strings.HasPrefix(s.Unit, "list") {
-			return nil, fmt.Errorf("%s has the unit %q: say here what its values look like", s.Key, s.Unit)
+		if !strings.HasPrefix(s.unit, "list") {
+			return nil, fmt.Errorf("%s has the unit %q: say here what its values look like", s.key, s.unit)
 		}
 		schema["type"] = []string{"string", "array", "null"}
 		schema["items"] = map[string]any{"type": "string"}
