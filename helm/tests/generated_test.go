@@ -2,6 +2,8 @@ package tests
 
 import (
 	"os"
+	"regexp"
+	"strings"
 	"testing"
 
 	"fanfare.dev/helm-tests/generated"
@@ -44,5 +46,12 @@ func TestTheSchemaKnowsEverySettingOfANode(t *testing.T) {
 	}
 	if string(made) != schema {
 		t.Fatal("helm/fanfare/values.schema.json " + again)
+	}
+}
+
+func TestTheChartInstallsTheVersionThatItIsBesides(t *testing.T) {
+	workspace := regexp.MustCompile(`(?m)^version = "(.*)"$`).FindStringSubmatch(read(t, "../../Cargo.toml"))
+	if workspace == nil || !strings.Contains(read(t, chart+"/Chart.yaml"), "appVersion: \""+workspace[1]+"\"\n") {
+		t.Fatalf("Cargo.toml has version %v, Chart.yaml another appVersion", workspace)
 	}
 }
