@@ -199,3 +199,23 @@ func TestNodesSpreadAndMaintenanceTakesOneAtATime(t *testing.T) {
 		t.Errorf("%v", spread)
 	}
 }
+
+func TestWhateverRunsTheImageRunsWhereNodesMay(t *testing.T) {
+	t.Parallel()
+	all := render(t, read(t, "matrix/cluster-functions-hook.yaml"), `
+image: {pullSecrets: [registry]}
+nodeSelector: {kubernetes.io/arch: arm64}
+tolerations: [{key: realtime, operator: Exists}]
+podLabels: {sidecar.istio.io/inject: "false"}
+`)
+	pods := podsOf(all)
+	if len(pods) != 3 {
+		t.Errorf("%d pods: not node, Job and test", len(pods))
+	}
+	for _, pod := range pods {
+		if len(pod.spec.ImagePullSecrets) != 1 || pod.spec.NodeSelector["kubernetes.io/arch"] != "arm64" || len(pod.spec.Tolerations) != 1 ||
+			pod.labels["sidecar.istio.io/inject"] != "false" {
+			t.Errorf("%s: %v %v", pod.name, pod.spec, pod.labels)
+		}
+	}
+}

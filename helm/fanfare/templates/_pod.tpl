@@ -121,3 +121,20 @@ as whole directories, which the kubelet keeps up to date; a subPath would stay a
 {{- join "," $all -}}
 {{- end -}}
 
+{{/* Where the image comes from, and on which machines it may run. */}}
+{{- define "fanfare.placement" -}}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
