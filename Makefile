@@ -3,6 +3,8 @@
 CARGO ?= cargo
 GO ?= $(shell command -v go || echo /usr/local/go/bin/go)
 FUZZ_SECONDS ?= 10
+# The node that everything but the Rust tests talks to.
+WITH_NODE := FANFARE_BIN="$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug/fanfare"
 SEEDS ?= 50
 FIRST ?= 1
 FUZZ_TARGETS := answer assembly client_frame envelope position topic
@@ -18,10 +20,13 @@ run: ## One node for development: no Redis, no configuration
 .PHONY: demo
 demo: ## Five live applications in a page, with a node, a Redis and a backend; Ctrl-C ends all
 	$(CARGO) build --locked --bin fanfare
-	FANFARE_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/debug/fanfare" scripts/demo
+	$(WITH_NODE) scripts/demo
 
 .PHONY: test
-test: tools format lint deny alerts unit clients docs helm image loom fuzz ## Everything, after installing what is missing
+test: tools format lint deny build ## Everything, after installing what is missing
+	@# These wait for something most of the time, so they do it side by side. Those after them need the machine for themselves.
+	$(MAKE) --jobs=3 --output-sync=target unit-1 unit-2 python node docs helm alerts
+	$(MAKE) typescript image loom fuzz
 	@echo "everything passed"
 
 .PHONY: tools
@@ -43,49 +48,62 @@ deny: ## Licences, advisories, sources and duplicates of dependencies
 	$(CARGO) fetch --locked
 	$(CARGO) deny --offline check licenses bans sources
 
+.PHONY: build
+build: ## The node and all tests of Rust
+	$(CARGO) test --workspace --locked --no-run
+	$(CARGO) build --locked --bin fanfare
+
+.PHONY: unit
+unit: unit-1 unit-2 ## Unit, property and integration tests of Rust, against a real redis-server
+
+# In two halves that take about as long, side by side where all is tested.
+.PHONY: unit-1 unit-2
+unit-1: build
+	$(CARGO) test --workspace --locked --test '[a-m]*' -- --test-threads=4
+unit-2: build
+	$(CARGO) test --workspace --locked --lib --bins --test '[n-z]*' -- --test-threads=4
+	$(CARGO) test --workspace --locked --doc
+
+.PHONY: clients
+clients: python node typescript ## The libraries in other languages and their examples, against a real node, a real Redis and a real browser
+
+.PHONY: python
+python: build ## The library for backends in Python
+	clients/python/check
+
+.PHONY: node
+node: build ## The library for backends in TypeScript
+	$(WITH_NODE) clients/node/check
+
+.PHONY: typescript
+typescript: build ## The library for pages
+	$(WITH_NODE) clients/typescript/check
+
+.PHONY: docs
+docs: build ## The commands of the documentation, as a reader would type them, against a real node and a real Redis
+	$(WITH_NODE) scripts/test-docs
+
 .PHONY: alerts
 alerts: ## The alerts, the dashboard and Prometheus' configuration, by promtool and against docs/metrics.md
 	scripts/test-alerts
 
-.PHONY: unit
-unit: ## Unit, property and integration tests, against a real redis-server
-	@# Most of them wait for something most of the time.
-	$(CARGO) test --workspace --locked -- --test-threads=4
-
-.PHONY: clients
-clients: ## The libraries in other languages and their examples, against a real node, a real Redis and a real browser
-	$(CARGO) build --locked --bin fanfare
-	clients/python/check
-	FANFARE_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/debug/fanfare" clients/node/check
-	FANFARE_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/debug/fanfare" clients/typescript/check
-
 .PHONY: image
-image: ## The image and docker-compose.yml with real containers, while nodes and Redis die, and one more node comes; as root
-	$(CARGO) build --locked --bin fanfare
-	FANFARE_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/debug/fanfare" deploy/test/compose
+image: build ## The image and docker-compose.yml with real containers, while nodes and Redis die, and one more node comes; as root
+	$(WITH_NODE) deploy/test/compose
 
 .PHONY: helm
-helm: ## The chart: linted, rendered in many ways, held against the types of Kubernetes and the node itself
-	$(CARGO) build --locked --bin fanfare
+helm: build ## The chart: linted, rendered in many ways, held against the types of Kubernetes and the node itself
 	@unformatted="$$("$$($(GO) env GOROOT)/bin/gofmt" -l helm/tests)"; test -z "$$unformatted" || { echo "not formatted: $$unformatted"; exit 1; }
 	@# What Helm reads isn't known to Go's cache of results.
-	FANFARE_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/debug/fanfare" $(GO) -C helm/tests test -count=1 ./...
-
-.PHONY: docs
-docs: ## The commands of the documentation, as a reader would type them, against a real node and a real Redis
-	$(CARGO) build --locked --bin fanfare
-	FANFARE_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/debug/fanfare" scripts/test-docs
+	$(WITH_NODE) $(GO) -C helm/tests test -count=1 ./...
 
 .PHONY: loom
 loom: ## The outbox under every interleaving of its threads
 	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom $(CARGO) test -p fanfare-core --release --locked --test loom_outbox
 
 .PHONY: fuzz
-fuzz: ## Each decoder for FUZZ_SECONDS from its committed corpus
-	@set -e; for target in $(FUZZ_TARGETS); do \
-		echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \
-		scripts/fuzz $$target $(FUZZ_SECONDS); \
-	done
+fuzz: ## Each decoder for FUZZ_SECONDS from its committed corpus, two at a time
+	printf '%s\n' $(FUZZ_TARGETS) | xargs --max-procs=2 --replace scripts/fuzz {} $(FUZZ_SECONDS)
 
 .PHONY: chaos
 chaos: ## The promise under faults: SEEDS worlds from seed FIRST on, a line for each; SEED=n runs one
