@@ -2,7 +2,8 @@
 
 use std::sync::LazyLock;
 
-use fanfare_client::{Request, RequestError, Tenant, Worker};
+use fanfare_client::{Event, Publisher, Request, RequestError, Tenant, Topic, Worker};
+use opentelemetry::KeyValue;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
 use tokio::sync::oneshot;
@@ -97,8 +98,8 @@ async fn what_a_client_publishes_is_traced_in_both_encodings() {
     collector.named("deliver channel", 2).await[1].assert_child_of(&publish.trace, &publish.id);
 }
 
-/// What the worker's SDK exports. There is one for the process.
-fn worker_spans() -> InMemorySpanExporter {
+/// What a backend's SDK exports. There is one for the process.
+fn backend_spans() -> InMemorySpanExporter {
     static EXPORTER: LazyLock<InMemorySpanExporter> = LazyLock::new(|| {
         let exporter = InMemorySpanExporter::default();
         let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
@@ -116,8 +117,28 @@ async fn asker(node: &Node) -> Client {
 }
 
 #[tokio::test]
+async fn a_backends_own_span_is_the_parent_of_the_nodes() {
+    let spans = backend_spans();
+    let (redis, collector) = (RedisProcess::start(), Collector::start().await);
+    let node = traced_node(&redis, &collector, &[("OTEL_TRACES_SAMPLER", "parentbased_always_off")]).await;
+    let mut client = subscriber(&node).await;
+    let publisher = Publisher::connect(&redis.url()).await.unwrap();
+    let (tenant, topic) = (Tenant::parse("acme").unwrap(), Topic::parse("channel:orders").unwrap());
+    publisher.publish(&tenant, &topic, &Event::new("from.a.library")).await.unwrap();
+    let deliver = collector.span("deliver channel").await;
+    let send = spans.get_finished_spans().unwrap().into_iter().find(|span| {
+        let is_type = |attribute: &KeyValue| attribute.key.as_str() == "fanfare.event.type";
+        span.attributes.iter().any(|attribute| is_type(attribute) && attribute.value.as_str() == "from.a.library")
+    });
+    let send = send.unwrap().span_context;
+    deliver.assert_child_of(&send.trace_id().to_string(), &send.span_id().to_string());
+    let frame = client.expect("event").await;
+    assert_eq!(frame["traceparent"], format!("00-{}-{}-01", deliver.trace, deliver.id));
+}
+
+#[tokio::test]
 async fn a_requests_trace_leads_to_its_worker_and_back() {
-    let spans = worker_spans();
+    let spans = backend_spans();
     let (redis, collector) = (RedisProcess::start(), Collector::start().await);
     let node = traced_node(&redis, &collector, &[]).await;
     let mut client = asker(&node).await;
