@@ -165,7 +165,7 @@ func TestTracesGoOutByTheStandardVariables(t *testing.T) {
 		"OTEL_TRACES_SAMPLER":         "parentbased_traceidratio",
 		"OTEL_TRACES_SAMPLER_ARG":     "0.05",
 		"OTEL_BSP_MAX_QUEUE_SIZE":     "1024",
-		"OTEL_RESOURCE_ATTRIBUTES":    "k8s.namespace.name=$(POD_NAMESPACE),k8s.pod.name=$(POD_NAME),service.version=0.1.0,cloud.region=eu",
+		"OTEL_RESOURCE_ATTRIBUTES":    "k8s.namespace.name=$(POD_NAMESPACE),k8s.pod.name=$(POD_NAME),cloud.region=eu",
 	} {
 		if got[name] != value {
 			t.Errorf("%s is %q, not %q", name, got[name], value)

@@ -114,7 +114,7 @@ as whole directories, which the kubelet keeps up to date; a subPath would stay a
 {{- end -}}
 
 {{- define "fanfare.otelAttributes" -}}
-{{- $all := list "k8s.namespace.name=$(POD_NAMESPACE)" "k8s.pod.name=$(POD_NAME)" (printf "service.version=%s" (.Values.image.tag | default .Chart.AppVersion)) -}}
+{{- $all := list "k8s.namespace.name=$(POD_NAMESPACE)" "k8s.pod.name=$(POD_NAME)" -}}
 {{- range $name, $value := .Values.otel.resourceAttributes }}
 {{- $all = append $all (printf "%s=%s" $name (toString $value)) }}
 {{- end -}}
