@@ -196,9 +196,11 @@ func checkPorts(t *testing.T, all objects) {
 	clients := named[*core.Service](t, all, "live-fanfare")
 	for _, ingress := range every[*networking.Ingress](all) {
 		for _, rule := range ingress.Spec.Rules {
-			backend := rule.HTTP.Paths[0].Backend.Service
-			if backend.Name != clients.Name || backend.Port.Name != clients.Spec.Ports[0].Name {
-				t.Errorf("the Ingress leads to %s, port %s", backend.Name, backend.Port.Name)
+			for _, path := range rule.HTTP.Paths {
+				backend := path.Backend.Service
+				if backend.Name != clients.Name || backend.Port.Name != clients.Spec.Ports[0].Name {
+					t.Errorf("the Ingress leads from %s to %s, port %s", path.Path, backend.Name, backend.Port.Name)
+				}
 			}
 		}
 	}

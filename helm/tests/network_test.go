@@ -79,7 +79,7 @@ func TestARouteHasNoTimeoutUnlessItIsTold(t *testing.T) {
 		return named[*gateway.HTTPRoute](t, render(t, read(t, "matrix/gateway.yaml"), values), "live-fanfare").Spec
 	}
 	rule := route("").Rules[0]
-	if *rule.Timeouts.Request != "0s" || *rule.Timeouts.BackendRequest != "0s" || *rule.Matches[0].Path.Value != "/realtime" {
+	if *rule.Timeouts.Request != "0s" || *rule.Timeouts.BackendRequest != "0s" || len(rule.Matches) != 3 || *rule.Matches[0].Path.Value != "/ws" {
 		t.Errorf("%v", rule)
 	}
 	if rule = route("httpRoute: {timeouts: null}").Rules[0]; rule.Timeouts != nil {

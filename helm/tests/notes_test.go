@@ -14,7 +14,7 @@ func TestTheNotesHaveTheNextCommand(t *testing.T) {
 		"service: {type: NodePort}":    "-o jsonpath='{.spec.ports[0].nodePort}'",
 		"apiKeys: {existingSecret: k}": "http://live-fanfare-admin.realtime:9090/v1",
 		"ingress: {enabled: true, hosts: [live.example.com], tls: [{hosts: [live.example.com]}]}": "wss://live.example.com/ws",
-		"ingress: {enabled: true, hosts: [live.example.com], path: /realtime/}":                   "ws://live.example.com/realtime/ws",
+		"ingress: {enabled: true, hosts: [live.example.com], paths: [/ws]}":                       "ws://live.example.com/ws",
 		"httpRoute: {enabled: true, hostnames: [live.example.com], parentRefs: [{name: public}]}": "wss://live.example.com/ws",
 		"autoscaling: {enabled: true, mode: adapter}":                                             "get configmap live-fanfare-adapter-rule",
 		"redis: {functions: check, functionsJob: {enabled: false}}":                               "fanfare functions load --backplane redis://redis:6379",
