@@ -13,6 +13,7 @@ mod eviction;
 mod explain;
 mod fan_out;
 mod gaps;
+mod long_outage;
 mod outages;
 mod permissions;
 mod redis_cluster;
