@@ -40,7 +40,7 @@ export async function crash(id) {
   process.kill(Number(await inspect(id, '{{.State.Pid}}')), 'SIGKILL');
 }
 
-/** What HAProxy says of the nodes that it knows: `{ status, connections }` of each. */
+/** What HAProxy says of the nodes that it knows: `{ isUp, connections }` of each; up ones get new clients. */
 export async function nodesOfBalancer() {
   const [balancer] = await containersOf('balancer');
   const answer = await fetch(`http://${await addressOf(balancer, 'clients')}:8404/;csv`);
@@ -48,13 +48,14 @@ export async function nodesOfBalancer() {
   const at = (row, column) => row[head.indexOf(column)];
   return rows
     .filter((row) => at(row, 'pxname') === 'nodes' && at(row, 'svname') !== 'BACKEND')
-    .map((row) => ({ status: at(row, 'status'), connections: Number(at(row, 'scur')) }))
-    .filter(({ status }) => !status.startsWith('MAINT'));
+    .filter((row) => !at(row, 'status').startsWith('MAINT'))
+    // `UP 1/2` is up, and has failed one check.
+    .map((row) => ({ isUp: at(row, 'status').startsWith('UP'), connections: Number(at(row, 'scur')) }));
 }
 
 /** How many nodes get new clients. */
 export async function nodesUp() {
-  return (await nodesOfBalancer()).filter(({ status }) => status === 'UP').length;
+  return (await nodesOfBalancer()).filter(({ isUp }) => isUp).length;
 }
 
 /** How many clients a node has, as it says itself. */

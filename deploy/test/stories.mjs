@@ -62,7 +62,7 @@ await story(`Redis dies, is away for ${OUTAGE_S} s, and comes back with its data
   const back = performance.now() + Number(OUTAGE_S) * 1000;
   while (performance.now() < back) {
     const nodes = await nodesOfBalancer();
-    demand(nodes.length === 3 && nodes.every(({ status }) => status === 'UP'), `nodes in the balancer: ${JSON.stringify(nodes)}`);
+    demand(nodes.length === 3 && nodes.every(({ isUp }) => isUp), `nodes in the balancer: ${JSON.stringify(nodes)}`);
     await sleep(500);
   }
   const published = feed.published;
