@@ -29,11 +29,13 @@ export class Feed {
     return this.last.reduce((sum, number) => sum + number, 0);
   }
 
-  /** Resolves when the last event is in Redis. */
+  /** Resolves when the last event is in Redis, to how many it has of all channels. */
   async stop() {
     this.#isWanted = false;
     await this.#running;
+    const kept = await Promise.all(this.last.map((_, channel) => this.#redis.xlen(`fanfare:acme:channel:${channel}`)));
     this.#redis.disconnect();
+    return kept.reduce((sum, number) => sum + number, 0);
   }
 
   async #run(everyMs) {
@@ -51,7 +53,7 @@ export class Feed {
     const event = JSON.stringify({ type: 'numbered', data: number });
     for (;;) {
       try {
-        await this.#redis.call('FCALL', 'fanfare_publish', '1', `fanfare:acme:channel:${channel}`, event, 'id', `${number}`);
+        await this.#redis.call('FCALL', 'fanfare_publish', '1', `fanfare:acme:channel:${channel}`, event, 'id', `${number}`, 'maxlen', '100000');
         return;
       } catch (error) {
         if (performance.now() > deadline) throw error;

@@ -77,9 +77,10 @@ for (const node of await containersOf('node')) {
   await until('each node is healthy', async () => (await inspect(node, '{{.State.Health.Status}}')) === 'healthy');
   demand((await inspect(node, '{{.HostConfig.ReadonlyRootfs}}')) === 'true', 'a node can write to its file system');
 }
-await feed.stop();
+const kept = await feed.stop();
 await everybodyHasAll();
 say(`${feed.published} events for ${crowd.size} clients: ${JSON.stringify({ ...crowd.figures, reconnects: crowd.reconnects })}`);
+demand(kept === feed.published, `Redis has ${kept} of the events that it acknowledged`);
 const { lost, duplicated, repeated } = crowd.figures;
 demand(lost === 0 && duplicated === 0 && repeated === 0, 'events were lost, or came twice');
 crowd.leave();
