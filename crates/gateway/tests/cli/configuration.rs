@@ -214,9 +214,9 @@ fn help_has_examples_and_hides_echo() {
 fn log_lines_are_for_people_or_json_as_configured() {
     let variables = [("FANFARE_JWT_HS256_SECRET", SECRET), ("FANFARE_LISTEN", "127.0.0.1:0")];
     let args = ["serve", "--admin-listen", "127.0.0.1:0", "--log-format"];
-    let human = start(&[&args[..], &["human"]].concat(), &variables).wait_for_error_line("serving clients");
+    let human = start(&[&args[..], &["human"]].concat(), &variables).wait_for_line("serving clients");
     assert!(human.contains(" INFO ") && !human.contains('\u{1b}'), "{human}");
-    let json = start(&[&args[..], &["json"]].concat(), &variables).wait_for_error_line("serving clients");
+    let json = start(&[&args[..], &["json"]].concat(), &variables).wait_for_line("serving clients");
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&json["level"], &json["message"]), (&"INFO".into(), &"serving clients".into()));
 }

@@ -63,14 +63,14 @@ impl Running {
         self.out.recv_timeout(PATIENCE).expect("another line on standard output")
     }
 
+    /// Waits for a line with `text` on standard output, where a node logs.
+    pub(crate) fn wait_for_line(&self, text: &str) -> String {
+        wait_for(&self.out, text)
+    }
+
     /// Waits for a line with `text` on standard error.
     pub(crate) fn wait_for_error_line(&self, text: &str) -> String {
-        loop {
-            let line = self.err.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no line with {text:?}"));
-            if line.contains(text) {
-                return line;
-            }
-        }
+        wait_for(&self.err, text)
     }
 
     /// Waits for the end.
@@ -97,6 +97,15 @@ impl Drop for Running {
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+fn wait_for(lines: &Receiver<String>, text: &str) -> String {
+    loop {
+        let line = lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no line with {text:?}"));
+        if line.contains(text) {
+            return line;
+        }
     }
 }
 

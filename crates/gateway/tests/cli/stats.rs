@@ -22,7 +22,7 @@ fn node(redis: &RedisProcess, name: &str) -> (Running, String, String) {
         ("FANFARE_NODE_ID", name),
     ];
     let node = start(&["serve"], &variables);
-    node.wait_for_error_line("serving operators");
+    node.wait_for_line("serving operators");
     (node, format!("ws://{clients}"), format!("http://{admin}"))
 }
 

@@ -68,7 +68,7 @@ fn node(redis: &RedisProcess) -> (Running, String) {
         ("FANFARE_ADMIN_LISTEN", "127.0.0.1:0"),
     ];
     let node = start(&["serve"], &variables);
-    node.wait_for_error_line("serving clients");
+    node.wait_for_line("serving clients");
     (node, listen)
 }
 
@@ -101,7 +101,7 @@ fn with_one_node_by_itself_publish_and_tail_meet_at_the_node() {
         ("FANFARE_ADMIN_LISTEN", admin_listen.as_str()),
     ];
     let node = start(&["serve"], &variables);
-    node.wait_for_error_line("serving clients");
+    node.wait_for_line("serving clients");
     let mut tail = start(&["tail", "acme", "channel:a/b:c", "--count", "1"], &variables);
     tail.wait_for_error_line("subscribed to channel:a/b:c");
     let said = fanfare(&["publish", "acme", "channel:a/b:c", r#"{"type":"a","data":1.10}"#], &variables);
