@@ -53,7 +53,8 @@ export class Feed {
     const event = JSON.stringify({ type: 'numbered', data: number });
     for (;;) {
       try {
-        await this.#redis.call('FCALL', 'fanfare_publish', '1', `fanfare:acme:channel:${channel}`, event, 'id', `${number}`, 'maxlen', '100000');
+        const topic = `fanfare:acme:channel:${channel}`;
+        await this.#redis.call('FCALL', 'fanfare_publish', '1', topic, event, 'id', `${number}`, 'maxlen', '100000');
         return;
       } catch (error) {
         if (performance.now() > deadline) throw error;
