@@ -112,6 +112,9 @@ def test_a_whole_cluster_may_go_away_and_come_back(
         made = publisher(cluster.url)
         worker(cluster.url, "acme").method("who", lambda request: request.tenant).start()
         until("published", lambda: is_published(made))
+        # A group that is made later begins with what comes then.
+        with redis.RedisCluster(host="127.0.0.1", port=cluster.servers[0].port, decode_responses=True) as client:
+            until("the worker has its group", lambda: has_group(client, "fanfare:acme:requests"))
         cluster.kill()
         until("it is noticed", lambda: not is_published(made))
         for server in cluster.servers:
@@ -122,6 +125,13 @@ def test_a_whole_cluster_may_go_away_and_come_back(
     finally:
         node.process.kill()
         cluster.kill()
+
+
+def has_group(client: Any, stream: str) -> bool:
+    try:
+        return bool(client.xinfo_groups(stream))
+    except redis.ResponseError:
+        return False
 
 
 def is_published(publisher: AnyPublisher) -> bool:

@@ -11,7 +11,7 @@ use crate::{EVENT, frame, publish, subscriber, two_nodes, welcomed};
 async fn fanfare(arguments: &[&str], settings: &[(&str, &str)]) -> String {
     let mut command = Node::spawn(arguments, settings);
     let status = command.ended().await;
-    assert_eq!((status.code(), command.log().as_str()), (Some(0), ""), "{arguments:?}");
+    assert_eq!((status.code(), command.errors().as_str()), (Some(0), ""), "{arguments:?}");
     command.printed()
 }
 

@@ -148,6 +148,11 @@ impl Node {
         self.output("stdout") + &self.output("stderr")
     }
 
+    /// All that it has said on standard error: what is wrong, for a command.
+    pub(crate) fn errors(&self) -> String {
+        self.output("stderr")
+    }
+
     /// All that it has printed.
     pub(crate) fn printed(&self) -> String {
         self.output("stdout")
