@@ -28,6 +28,9 @@ const END: Duration = Duration::from_secs(2);
 /// How often it is looked whether everybody has gone; what is due sooner is done at once.
 const TICK: Duration = Duration::from_millis(20);
 
+/// How long it isn't looked at what other nodes say.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// What was not done in time is made up for so far: else a node that stood still would send many away at once.
 const ARREARS: Duration = Duration::from_millis(100);
 
@@ -76,13 +79,23 @@ async fn send_away(node: &Arc<Node>, until: Instant, peers: &Peers) {
         told.tell(sessions.len(), pace, peers);
         let Some(session) = sessions.pop() else { return };
         // Who has gone by itself takes nobody's place.
-        if session.close(&farewell(&session)) {
-            let now = Instant::now();
-            due = due.max(now - ARREARS) + pace.gap;
-            if due > now + TICK {
-                tokio::time::sleep_until(due).await;
-            }
+        if session.close(&farewell(&session)) && !sessions.is_empty() {
+            let last = due.max(Instant::now() - ARREARS);
+            due = turn(node, (sessions.len(), until), peers, last).await;
         }
+    }
+}
+
+/// Waits until the next of `waiting` clients has to go, the one before it having gone at `last`. Returns when that was due.
+async fn turn(node: &Node, (waiting, until): (usize, Instant), peers: &Peers, last: Instant) -> Instant {
+    loop {
+        let now = Instant::now();
+        let due = last + pace_of(node, peers, waiting, until.saturating_duration_since(now)).gap;
+        if due <= now + TICK || node.sessions.is_empty() {
+            return due;
+        }
+        // By then the others may say something else, or all may have gone by themselves.
+        tokio::time::sleep_until(due.min(now + LOOK)).await;
     }
 }
 

@@ -48,8 +48,8 @@ pub(crate) fn of_drain(waiting: usize, own_budget_per_s: u32, peers: &[Peer], le
         (takes_per_s(&emptiest(&serving)), takes_per_s(&serving))
     };
     let needed = waiting / left.as_secs_f64();
-    // A second more: what is rounded at the end is no reason for a warning.
-    let is_forced = waiting > all * share * (left.as_secs_f64() + 1.0);
+    // A client and a second more: what is rounded at the end is no reason for a warning.
+    let is_forced = waiting > 1.0 + all * share * (left.as_secs_f64() + 1.0);
     Pace { gap: gap((emptiest * share).max(needed)), is_forced }
 }
 

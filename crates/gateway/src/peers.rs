@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use fanfare_backplane::NodeReport;
 use tokio::sync::watch;
 
 use crate::lifecycle::Phase;
@@ -47,7 +48,8 @@ impl Peer {
             node: report.node.clone(),
             uptime_s: report.uptime_s,
             phase: report.phase,
-            connections: report.connections,
+            // More than that is no count: sums of it stay numbers.
+            connections: report.connections.min(u32::MAX.into()),
             accept_budget_per_s: report.accept_budget_per_s.unwrap_or(UNTOLD_BUDGET_PER_S),
         }
     }
@@ -66,8 +68,22 @@ pub(crate) async fn read(node: &Node) -> Option<Vec<Peer>> {
             return None;
         }
     };
-    let read = reports.iter().filter_map(|report| serde_json::from_slice::<Report>(&report.report).ok());
-    Some(read.filter(|report| report.node != *node.id).map(|report| Peer::of(&report)).collect())
+    of_reports(&reports, &node.id)
+}
+
+/// None when one of them can't be read: without it nobody knows how the others stand.
+fn of_reports(reports: &[NodeReport], own_id: &str) -> Option<Vec<Peer>> {
+    let mut peers = Vec::with_capacity(reports.len());
+    for told in reports.iter().filter(|told| told.node != own_id) {
+        match serde_json::from_slice(&told.report) {
+            Ok(report) => peers.push(Peer::of(&report)),
+            Err(error) => {
+                tracing::warn!(node = told.node, %error, "the report of a node can't be read: nothing is known of the others");
+                return None;
+            }
+        }
+    }
+    Some(peers)
 }
 
 /// Keeps looking at them, until it is dropped. What can't be read is told as it was read last.
@@ -95,6 +111,19 @@ mod tests {
         let told = peer(r#"{"node":"a","version":"0.0.9","uptime_s":7,"connections":3,"tenants":{"acme":3}}"#);
         assert!(told.serves());
         assert_eq!((told.connections, told.room, told.accept_budget_per_s), (3, u64::MAX, 500));
+    }
+
+    #[test]
+    fn numbers_that_are_no_counts_and_reports_that_cant_be_read_do_no_harm() {
+        let told = peer(r#"{"node":"a","version":"9","uptime_s":1,"connections":18446744073709551615,"tenants":{}}"#);
+        assert_eq!(told.connections, u64::from(u32::MAX));
+        let report = |node: &str, text: &str| NodeReport { node: node.to_owned(), report: text.to_owned().into() };
+        let good = report("b", r#"{"node":"b","version":"9","uptime_s":1,"connections":1,"tenants":{}}"#);
+        let resting = r#"{"node":"c","version":"9","uptime_s":1,"connections":1,"tenants":{},"phase":"resting"}"#;
+        assert_eq!(of_reports(&[good.clone(), report("me", "no JSON")], "me").map(|peers| peers.len()), Some(1));
+        for bad in [resting, "no JSON", r#"{"node":"c"}"#, "[]"] {
+            assert_eq!(of_reports(&[good.clone(), report("c", bad)], "me"), None, "{bad}");
+        }
     }
 
     #[test]

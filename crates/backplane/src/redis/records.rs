@@ -2,7 +2,6 @@
 
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use fanfare_protocol::Tenant;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -68,10 +67,25 @@ impl Node {
     pub(crate) async fn reports(&self) -> Result<Vec<NodeReport>, PublishError> {
         let nodes = self.config.prefix.nodes();
         let newest = NODES_MAX - 1;
-        let ids: Vec<String> = self.ask(&nodes, cmd("ZRANGE").arg(&nodes).arg(0).arg(newest).arg("REV")).await?;
-        let reports: Vec<Option<Vec<u8>>> = self.get(ids.iter().map(|id| self.config.prefix.node(id))).await?;
-        let known = ids.into_iter().zip(reports);
-        Ok(known.filter_map(|(node, report)| Some(NodeReport { node, report: Bytes::from(report?) })).collect())
+        let ids: Vec<Vec<u8>> = self.ask(&nodes, cmd("ZRANGE").arg(&nodes).arg(0).arg(newest).arg("REV")).await?;
+        // A name that no node has can only be somebody's mistake.
+        let ids = ids.into_iter().filter_map(|id| String::from_utf8(id).ok());
+        let reads: Vec<BoxFuture<'_, _>> = ids.map(|id| self.report_of(id).boxed()).collect();
+        let reports: Vec<Option<NodeReport>> = stream::iter(reads).buffered(READS_MAX).try_collect().await?;
+        Ok(reports.into_iter().flatten().collect())
+    }
+
+    /// None when it is forgotten, or when its key holds no string, which is no reason to know of no other node.
+    async fn report_of(&self, node: String) -> Result<Option<NodeReport>, PublishError> {
+        let key = self.config.prefix.node(&node);
+        match self.ask::<Option<Vec<u8>>>(&key, cmd("GET").arg(&key)).await {
+            Ok(report) => Ok(report.map(|report| NodeReport { node, report: report.into() })),
+            Err(PublishError::Refused(error)) if error.contains("WRONGTYPE") => {
+                tracing::warn!(key, error, "the report of a node can't be read");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn put(&self, key: &str, value: &[u8], ttl: Duration) -> Result<(), PublishError> {

@@ -90,16 +90,18 @@ impl View {
         let seen = report.tenants.iter().filter(|(tenant, _)| may(tenant));
         let tenants: BTreeMap<_, _> = seen.map(|(tenant, count)| (tenant.clone(), *count)).collect();
         // Whether those that were left out are the key's own isn't known.
-        View { connections: tenants.values().sum(), tenants, tenants_left_out: 0 }
+        let connections = tenants.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
+        View { connections, tenants, tenants_left_out: 0 }
     }
 
     fn sum(views: &[View]) -> View {
         let mut sum = View::default();
         for view in views {
-            sum.connections += view.connections;
+            sum.connections = sum.connections.saturating_add(view.connections);
             sum.tenants_left_out = sum.tenants_left_out.max(view.tenants_left_out);
             for (tenant, count) in &view.tenants {
-                *sum.tenants.entry(tenant.clone()).or_default() += count;
+                let all = sum.tenants.entry(tenant.clone()).or_default();
+                *all = all.saturating_add(*count);
             }
         }
         sum

@@ -1,7 +1,8 @@
 //! `fanfare health`: does the node of this configuration live? For the health check of a container, in whose image nothing
 //! else can ask. It is not about Redis or the drain: who sends clients asks `/readyz/node`.
 
-use std::net::SocketAddr;
+use std::iter;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -30,9 +31,14 @@ pub(crate) struct HealthArgs {
 
 /// Prints what `/healthz` of the admin port answers; fails when that is no yes within [`TIMEOUT`].
 pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
-    let node = reachable(config.network.admin_listen);
+    let listen = config.network.admin_listen;
+    let node = reachable(listen);
+    // Who listens to all of IPv6 is heard by IPv4 too, and a container may have no IPv6.
+    let by_ipv4 = listen.is_ipv6() && listen.ip().is_unspecified();
+    let addresses: Vec<SocketAddr> =
+        iter::once(node).chain(by_ipv4.then(|| (Ipv4Addr::LOCALHOST, listen.port()).into())).collect();
     let answer = block_on(async {
-        let answer = tokio::time::timeout(TIMEOUT, ask(node)).await;
+        let answer = tokio::time::timeout(TIMEOUT, ask(&addresses)).await;
         let late = || format!("the node at {node} has not answered within {} s", TIMEOUT.as_secs());
         answer.with_context(late)?.with_context(|| format!("the node at {node} is not healthy"))
     })?;
@@ -40,12 +46,14 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn ask(node: SocketAddr) -> anyhow::Result<String> {
-    let socket = TcpStream::connect(node).await?;
+/// Asks at the first of these addresses that can be connected to.
+async fn ask(addresses: &[SocketAddr]) -> anyhow::Result<String> {
+    let socket = TcpStream::connect(addresses).await?;
+    let host = socket.peer_addr()?.to_string();
     let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
     // It ends with the runtime.
     tokio::spawn(connection);
-    let request = Request::get("/healthz").header(HOST, node.to_string()).body(Empty::<Bytes>::new())?;
+    let request = Request::get("/healthz").header(HOST, host).body(Empty::<Bytes>::new())?;
     let response = sender.send_request(request).await?;
     let status = response.status();
     if !status.is_success() {

@@ -76,7 +76,7 @@ async fn one_file_is_enough_for_a_node_and_for_every_command() {
     assert_eq!(request(api, "GET", "/metrics", &[], b"").await.status, 404);
 
     let mut check = Node::spawn(&["config", "check", "--config", &path], &NOTHING_SET);
-    assert_eq!((check.ended().await.code(), check.log()), (Some(0), "the configuration can be used\n".to_owned()));
+    assert_eq!((check.ended().await.code(), check.errors()), (Some(0), "the configuration can be used\n".to_owned()));
     let lines: Vec<String> =
         check.printed().lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     for expected in [

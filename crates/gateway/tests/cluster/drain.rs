@@ -336,3 +336,27 @@ async fn a_crash_is_survived_by_the_clients_of_the_other_node() {
     assert_eq!(publish(&redis, "fanfare:acme:tenant", &event("after")), 1);
     assert_eq!(client.expect_event("tenant").await["type"], "after");
 }
+
+#[tokio::test]
+async fn a_node_is_gone_with_its_last_client_whatever_others_have_to_send_away() {
+    let redis = RedisProcess::start();
+    let settings = [("FANFARE_DRAIN_DELAY_S", "1"), ("FANFARE_DRAIN_S", "600")];
+    let mut node = Node::start_on(&redis.url(), &settings).await;
+    let mut client = subscriber(&node, &token("acme", "1"), "channel:orders").await;
+    // Of so many that this one client is no part worth naming; and something that is no report.
+    let other = json!({ "node": "other", "version": "9", "uptime_s": 1, "connections": u64::MAX, "tenants": {}, "phase": "draining" });
+    redis.command(&["SET", "fanfare:node:other", &other.to_string()]);
+    redis.command(&["RPUSH", "fanfare:node:list", "x"]);
+    for id in ["other", "list"] {
+        redis.command(&["ZADD", "fanfare:nodes", "99999999999999", id]);
+    }
+    node.signal("-TERM");
+    expect_sent_away(&mut client).await;
+    assert_eq!(node.ended().await.code(), Some(0), "{}", node.log());
+    let log = node.log();
+    assert!(
+        !log.contains("clients go faster")
+            && log.contains("the report of a node can't be read key=\"fanfare:node:list\""),
+        "{log}"
+    );
+}
