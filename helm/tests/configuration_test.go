@@ -70,10 +70,16 @@ func TestArgumentsAreThoseOfTheProgram(t *testing.T) {
 				if !strings.HasPrefix(container.Image, "ghcr.io/fanfare/fanfare:") {
 					continue
 				}
-				checked++
-				_, said, err := fanfare(t, nil, append(container.Args, "--help")...)
-				if err != nil {
-					t.Errorf("%s: %v: %s", strings.Join(container.Args, " "), err, said)
+				calls := [][]string{container.Args}
+				if probe := container.ReadinessProbe; probe != nil && probe.Exec != nil {
+					calls = append(calls, probe.Exec.Command[1:])
+				}
+				for _, call := range calls {
+					checked++
+					_, said, err := fanfare(t, nil, append(call, "--help")...)
+					if err != nil {
+						t.Errorf("%s: %v: %s", strings.Join(call, " "), err, said)
+					}
 				}
 			}
 		}

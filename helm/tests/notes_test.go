@@ -11,6 +11,8 @@ func TestTheNotesHaveTheNextCommand(t *testing.T) {
 		"":                             "kubectl -n realtime port-forward service/live-fanfare 8080:8080",
 		"replicaCount: 1":              "kubectl -n realtime rollout status deployment/live-fanfare",
 		"tests: {enabled: true}":       "helm test live -n realtime --logs",
+		"tests: {channel: other}":      "See an event go all the way:",
+		"tls: {existingSecret: live}":  "the test needs tests.token (without auth.hs256) and\ntests.url (where nodes speak TLS)",
 		"service: {type: NodePort}":    "-o jsonpath='{.spec.ports[0].nodePort}'",
 		"apiKeys: {existingSecret: k}": "http://live-fanfare-admin.realtime:9090/v1",
 		"ingress: {enabled: true, hosts: [live.example.com], tls: [{hosts: [live.example.com]}]}": "wss://live.example.com/ws",

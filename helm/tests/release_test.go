@@ -43,7 +43,8 @@ func TestAReleaseWorks(t *testing.T) {
 	all := render(t, fmt.Sprintf(released, redis.port))
 	secrets := map[string]string{"node:password": "secret\n", "admin:password": "of-the-admin\n", "fanfare-jwt:secret": madeUp(t, "hs256")}
 	test := named[*core.Pod](t, all, "live-fanfare-test").Spec
-	show, client, publisher := test.Containers[0], test.Containers[1], test.InitContainers[0]
+	show, client := test.InitContainers[0], test.Containers[0]
+	checkTheKubeletRuns(t, test)
 
 	if out, said, err := run(t, mount(t, all, test, show, secrets)); err == nil {
 		t.Fatalf("the library is there before the Job: %s%s", out, said)
@@ -71,8 +72,10 @@ func TestAReleaseWorks(t *testing.T) {
 		out, said, err := run(t, listening)
 		event <- fmt.Sprint(err, out, said)
 	}()
-	publishing := mount(t, all, test, publisher, secrets)
-	got := untilReceived(t, publishing, event)
+	publisher := client
+	publisher.Args = client.ReadinessProbe.Exec.Command[1:]
+	period := time.Duration(client.ReadinessProbe.PeriodSeconds) * time.Second
+	got := untilReceived(t, mount(t, all, test, publisher, secrets), period, event)
 	if !strings.HasPrefix(got, "<nil>") || !strings.Contains(got, `"helm.test"`) {
 		t.Fatalf("the client of helm test: %s", got)
 	}
@@ -91,8 +94,33 @@ func run(t *testing.T, container mounted) (string, string, error) {
 	return fanfare(t, container.env, container.args...)
 }
 
-// Starts the publisher again and again, as Kubernetes does with a container beside others, until the client has ended.
-func untilReceived(t *testing.T, publisher mounted, event chan string) string {
+// What makes the test go on a real cluster: init containers that come to their end, since the next one waits for it; one other
+// container, since Helm shows no logs of a pod with several; and a probe that is asked for as long as that one runs, with the
+// time that publishing may take, by the image's own program.
+func checkTheKubeletRuns(t *testing.T, test core.PodSpec) {
+	t.Helper()
+	for _, before := range test.InitContainers {
+		if before.RestartPolicy != nil || before.ReadinessProbe != nil {
+			t.Errorf("the kubelet wants %s to stay, and it doesn't", before.Name)
+		}
+	}
+	if len(test.Containers) != 1 || test.RestartPolicy != core.RestartPolicyNever {
+		t.Fatalf("%d containers, restarted %s", len(test.Containers), test.RestartPolicy)
+	}
+	probe := test.Containers[0].ReadinessProbe
+	if probe == nil || probe.PeriodSeconds > 5 || probe.TimeoutSeconds <= publishTimeoutSeconds {
+		t.Fatalf("nothing is published while the client waits: %v", probe)
+	}
+	if program := probe.Exec.Command[0]; !strings.Contains(read(t, "../../deploy/Dockerfile"), `ENTRYPOINT ["`+program+`"]`) {
+		t.Errorf("the image has no %s", program)
+	}
+}
+
+// How long `fanfare publish` tries to reach Redis (CONNECT_TIMEOUT).
+const publishTimeoutSeconds = 5
+
+// Publishes again and again, as the kubelet does with a probe, until the client has ended.
+func untilReceived(t *testing.T, publisher mounted, period time.Duration, event chan string) string {
 	t.Helper()
 	deadline := time.After(patience)
 	for {
@@ -104,7 +132,7 @@ func untilReceived(t *testing.T, publisher mounted, event chan string) string {
 			return got
 		case <-deadline:
 			t.Fatal("the client has not had its event")
-		case <-time.After(100 * time.Millisecond):
+		case <-time.After(period):
 		}
 	}
 }
