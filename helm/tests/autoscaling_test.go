@@ -36,8 +36,29 @@ func TestByCPU(t *testing.T) {
 	if metric.Name != core.ResourceCPU || metric.Container != node(t, all).Spec.Template.Spec.Containers[0].Name || *metric.Target.AverageUtilization != 65 {
 		t.Errorf("%v", metric)
 	}
-	if node(t, all).Spec.Replicas != nil {
-		t.Error("each upgrade would set the number of nodes back")
+}
+
+// A number that an upgrade leaves out, and that the release before it had, becomes one; another number than that of now makes
+// nodes leave all at once.
+func TestAnUpgradeLeavesTheNumberOfNodesToTheAutoscaler(t *testing.T) {
+	t.Parallel()
+	nodes := func(live cluster, values ...string) int32 {
+		t.Helper()
+		manifest := renderIn(t, live, append([]string{least}, values...)...)["fanfare/templates/deployment.yaml"]
+		return *node(t, decode(t, manifest)).Spec.Replicas
+	}
+	seven := cluster{objects: map[string]map[string]any{
+		"realtime/Deployment/live-fanfare": {"spec": map[string]any{"replicas": int64(7)}},
+	}}
+	scaled := "autoscaling: {enabled: true, minReplicas: 4}"
+	if got := nodes(seven, scaled); got != 7 {
+		t.Errorf("an upgrade makes %d of seven nodes", got)
+	}
+	if got := nodes(cluster{}, scaled); got != 4 {
+		t.Errorf("an install begins with %d nodes", got)
+	}
+	if got := nodes(seven, "replicaCount: 5"); got != 5 {
+		t.Errorf("%d nodes without an autoscaler", got)
 	}
 }
 

@@ -16,6 +16,11 @@ import (
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/engine"
+	problems "k8s.io/apimachinery/pkg/api/errors"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
 )
 
 const (
@@ -135,6 +140,12 @@ func refusal(t *testing.T, values ...string) string {
 // What an install says at its end. `helm template` leaves it out and `helm install` wants a cluster, so this asks Helm's engine.
 func notes(t *testing.T, values ...string) string {
 	t.Helper()
+	return renderIn(t, cluster{}, values...)["fanfare/templates/NOTES.txt"]
+}
+
+// The files that Helm's engine renders for a release of a cluster, by the templates they are from.
+func renderIn(t *testing.T, live cluster, values ...string) map[string]string {
+	t.Helper()
 	loaded, err := loader.Load(chart)
 	if err != nil {
 		t.Fatal(err)
@@ -152,9 +163,32 @@ func notes(t *testing.T, values ...string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rendered, err := engine.Render(loaded, all)
+	rendered, err := engine.RenderWithClientProvider(loaded, all, live)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return rendered["fanfare/templates/NOTES.txt"]
+	return rendered
+}
+
+// A cluster as far as templates may look into it: its objects as `namespace/kind/name`.
+type cluster struct {
+	dynamic.NamespaceableResourceInterface
+	objects map[string]map[string]any
+	path    string
+}
+
+func (c cluster) GetClientFor(_, kind string) (dynamic.NamespaceableResourceInterface, bool, error) {
+	return cluster{objects: c.objects, path: kind}, true, nil
+}
+
+func (c cluster) Namespace(namespace string) dynamic.ResourceInterface {
+	return cluster{objects: c.objects, path: namespace + "/" + c.path}
+}
+
+func (c cluster) Get(_ context.Context, name string, _ meta.GetOptions, _ ...string) (*unstructured.Unstructured, error) {
+	object, there := c.objects[c.path+"/"+name]
+	if !there {
+		return nil, problems.NewNotFound(schema.GroupResource{}, name)
+	}
+	return &unstructured.Unstructured{Object: object}, nil
 }

@@ -1,4 +1,17 @@
 {{/*
+With an autoscaler, as many nodes as there are: left out, the number that an earlier manifest had would be taken away, which
+Kubernetes reads as one node.
+*/}}
+{{- define "fanfare.replicas" -}}
+{{- if .Values.autoscaling.enabled -}}
+{{- $live := lookup "apps/v1" "Deployment" .Release.Namespace (include "fanfare.fullname" .) | default dict -}}
+{{- dig "spec" "replicas" .Values.autoscaling.minReplicas $live | int64 -}}
+{{- else -}}
+{{- .Values.replicaCount | int64 -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
 How fast nodes come and go, the same for every mode. Clients of a node that goes come back on the others, so nodes go one at
 a time, and only after five quiet minutes.
 */}}
