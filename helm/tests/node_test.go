@@ -200,6 +200,18 @@ func TestNodesSpreadAndMaintenanceTakesOneAtATime(t *testing.T) {
 	}
 }
 
+// Without quotes, YAML takes off for false.
+func TestOffNeedsNoQuotes(t *testing.T) {
+	t.Parallel()
+	all := render(t, least, "topologySpread: {zone: off, host: off}\nconfig: {topics: [{pattern: tenant, presence: off}]}")
+	if spread := node(t, all).Spec.Template.Spec.TopologySpreadConstraints; len(spread) != 0 {
+		t.Errorf("%v", spread)
+	}
+	if got := settings(t, all); !strings.Contains(got, "presence = \"off\"\n") {
+		t.Error(got)
+	}
+}
+
 func TestWhateverRunsTheImageRunsWhereNodesMay(t *testing.T) {
 	t.Parallel()
 	all := render(t, read(t, "matrix/cluster-functions-hook.yaml"), `

@@ -31,9 +31,12 @@ array of tables. A JSON string is a TOML string as well.
 {{- define "fanfare.toml" -}}
 {{- include "fanfare.tomlTable" (merge (include "fanfare.fileSettings" . | fromYaml) (omit .Values.config "topics")) | trim }}
 {{- range .Values.config.topics }}
+{{- $rule := . }}
+{{- /* YAML takes off for false. */}}
+{{- if eq (toString .presence) "false" }}{{ $rule = merge (dict "presence" "off") . }}{{ end }}
 
 [[topics]]
-{{ include "fanfare.tomlTable" . | trim }}
+{{ include "fanfare.tomlTable" $rule | trim }}
 {{- end }}
 {{ end -}}
 

@@ -4,7 +4,8 @@
 {{- $spread := list -}}
 {{- range $key, $topology := dict "zone" "topology.kubernetes.io/zone" "host" "kubernetes.io/hostname" -}}
 {{- $when := get $root.Values.topologySpread $key -}}
-{{- if ne $when "off" -}}
+{{- /* YAML takes off for false. */}}
+{{- if and $when (ne $when "off") -}}
 {{- $spread = append $spread (dict "topologyKey" $topology "whenUnsatisfiable" $when) -}}
 {{- end -}}
 {{- end -}}
