@@ -53,9 +53,10 @@ func TestAPlainJobIsAnotherOneForAnotherVersion(t *testing.T) {
 	}
 }
 
-func TestThereIsNoJobWhereNodesLoadTheLibrary(t *testing.T) {
+func TestThereIsNoJobWhereNobodyNeedsIt(t *testing.T) {
 	t.Parallel()
-	for _, values := range []string{"", "redis: {functions: check, functionsJob: {enabled: false}}"} {
+	for _, values := range []string{"", "redis: {functions: check, functionsJob: {enabled: false}}",
+		"{redis: {functions: check}, config: {redis_scripting: eval}}"} {
 		if jobs := every[*batch.Job](render(t, least, values)); len(jobs) != 0 {
 			t.Errorf("%q: %v", values, jobs)
 		}

@@ -120,7 +120,12 @@ func valuesFlags(t *testing.T, values ...string) []string {
 // The release `live` in the namespace `realtime`, rendered with these values, later ones over earlier ones.
 func render(t *testing.T, values ...string) objects {
 	t.Helper()
-	out, err := helm(t, append([]string{"template", "live", "helm/fanfare", "--namespace", "realtime"}, valuesFlags(t, values...)...)...)
+	return renderAs(t, "live", values...)
+}
+
+func renderAs(t *testing.T, release string, values ...string) objects {
+	t.Helper()
+	out, err := helm(t, append([]string{"template", release, "helm/fanfare", "--namespace", "realtime"}, valuesFlags(t, values...)...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

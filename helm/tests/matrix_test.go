@@ -70,6 +70,27 @@ func TestEveryWayToInstallBelongsTogether(t *testing.T) {
 	})
 }
 
+// Helm takes a release's name of 53 characters, with dots; a Service takes no dots, and all that becomes a label 63 characters.
+func TestALongNameOfTheReleaseFits(t *testing.T) {
+	eachWay(t, func(t *testing.T, values string) {
+		release := "live.example.com-" + strings.Repeat("release-", 4) + "long"
+		all := renderAs(t, release, values, "image: {tag: "+strings.Repeat("1.0-", 20)+"}")
+		for _, object := range all {
+			complaints := validation.IsDNS1035Label(object.GetName())
+			if strings.HasSuffix(object.GetName(), "-more") || len(complaints) == 0 {
+				continue
+			}
+			t.Errorf("%T is called %s: %v", object, object.GetName(), complaints)
+		}
+		for _, object := range all {
+			checkLabels(t, pod{name: object.GetName(), labels: object.GetLabels()})
+		}
+		for _, pod := range podsOf(all) {
+			checkLabels(t, pod)
+		}
+	})
+}
+
 type pod struct {
 	name   string
 	labels map[string]string

@@ -11,17 +11,19 @@ import (
 func TestTyposAreRefusedWithTheirPath(t *testing.T) {
 	t.Parallel()
 	for values, path := range map[string]string{
-		"replicaCuont: 3":                                "at '': additional properties 'replicaCuont' not allowed",
-		"config: {drain_dealy_s: 5}":                     "at '/config': additional properties 'drain_dealy_s' not allowed",
-		"config: {topics: [{pattern: tenant, ttl: 1}]}":  "at '/config/topics/0': additional properties 'ttl' not allowed",
-		"redis: {trial: {enable: true}}":                 "at '/redis/trial': additional properties 'enable' not allowed",
-		"networkPolicy: {egress: {redis: {port: [1]}}}":  "at '/networkPolicy/egress/redis': additional properties 'port' not allowed",
-		"networkPolicy: {adminFrom: [{podSelectr: {}}]}": "at '/networkPolicy/adminFrom/0': additional properties 'podSelectr' not allowed",
-		"autoscaling: {mode: kedda}":                     "at '/autoscaling/mode': value must be one of 'cpu', 'adapter', 'keda'",
-		"config: {drain_s: soon}":                        "at '/config/drain_s': got string, want",
-		"config: null":                                   "at '': missing property 'config'",
-		"otel: {env: {FANFARE_DRAIN_S: 1}}":              "at '/otel/env': additional properties 'FANFARE_DRAIN_S' not allowed",
-		"redis: {url: 'redis:6379'}":                     "at '/redis/url': 'redis:6379' does not match pattern",
+		"replicaCuont: 3":                                     "at '': additional properties 'replicaCuont' not allowed",
+		"config: {drain_dealy_s: 5}":                          "at '/config': additional properties 'drain_dealy_s' not allowed",
+		"config: {topics: [{pattern: tenant, ttl: 1}]}":       "at '/config/topics/0': additional properties 'ttl' not allowed",
+		"redis: {trial: {enable: true}}":                      "at '/redis/trial': additional properties 'enable' not allowed",
+		"networkPolicy: {egress: {redis: {port: [1]}}}":       "at '/networkPolicy/egress/redis': additional properties 'port' not allowed",
+		"networkPolicy: {adminFrom: [{podSelectr: {}}]}":      "at '/networkPolicy/adminFrom/0': additional properties 'podSelectr' not allowed",
+		"autoscaling: {mode: kedda}":                          "at '/autoscaling/mode': value must be one of 'cpu', 'adapter', 'keda'",
+		"config: {drain_s: soon}":                             "at '/config/drain_s': got string, want",
+		"config: null":                                        "at '': missing property 'config'",
+		"otel: {env: {FANFARE_DRAIN_S: 1}}":                   "at '/otel/env': additional properties 'FANFARE_DRAIN_S' not allowed",
+		"commonLabels: {app.kubernetes.io/part-of: platform}": "at '/commonLabels/app.kubernetes.io~1part-of': false schema",
+		"podLabels: {app.kubernetes.io/name: live}":           "at '/podLabels/app.kubernetes.io~1name': false schema",
+		"redis: {url: 'redis:6379'}":                          "at '/redis/url': 'redis:6379' does not match pattern",
 	} {
 		t.Run(values, func(t *testing.T) {
 			t.Parallel()

@@ -1,15 +1,18 @@
-{{/* The release's name, unless it says otherwise: at most 50 characters, since suffixes follow. */}}
+{{/* The release's name, unless it says otherwise: at most 50 characters, since suffixes follow, and no dots: Services have none. */}}
 {{- define "fanfare.fullname" -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
-{{- else -}}
 {{- $name := .Values.nameOverride | default .Chart.Name -}}
-{{- if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{- $full := printf "%s-%s" .Release.Name $name -}}
+{{- if .Values.fullnameOverride -}}
+{{- $full = .Values.fullnameOverride -}}
+{{- else if contains $name .Release.Name -}}
+{{- $full = .Release.Name -}}
 {{- end -}}
+{{- include "fanfare.shortened" (list 50 ($full | replace "." "-")) -}}
 {{- end -}}
+
+{{/* Takes (list <characters> <text>): at most so many, and none at the end that names and labels must not end with. */}}
+{{- define "fanfare.shortened" -}}
+{{- regexReplaceAll "[-_.]+$" (index . 1 | trunc (index . 0)) "" -}}
 {{- end -}}
 
 {{/* What selects the nodes, and only them. Never changes, since a Deployment's selector can't. */}}
@@ -19,29 +22,25 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: node
 {{- end -}}
 
-{{/* Labels of everything. Takes (list <root> <component>). */}}
+{{/* Labels of everything. Takes (list <root> <component>), and more labels as a third where there are any. */}}
 {{- define "fanfare.labels" -}}
 {{- $root := index . 0 -}}
-app.kubernetes.io/name: {{ $root.Values.nameOverride | default $root.Chart.Name }}
-app.kubernetes.io/instance: {{ $root.Release.Name }}
-app.kubernetes.io/component: {{ index . 1 }}
-app.kubernetes.io/version: {{ $root.Values.image.tag | default $root.Chart.AppVersion | trunc 63 | quote }}
+app.kubernetes.io/version: {{ include "fanfare.shortened" (list 63 ($root.Values.image.tag | default $root.Chart.AppVersion)) | quote }}
 app.kubernetes.io/managed-by: {{ $root.Release.Service }}
-app.kubernetes.io/part-of: fanfare
-helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 }}
-{{- with $root.Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+helm.sh/chart: {{ include "fanfare.shortened" (list 63 (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_")) }}
+{{ include "fanfare.podLabels" . }}
 {{- end -}}
 
-{{/* Labels of a pod: none that changes when only the chart does, since that would restart the nodes. */}}
+{{/* Labels of a pod, from the same list: none that changes when only the chart does, since that would restart the nodes. */}}
 {{- define "fanfare.podLabels" -}}
 {{- $root := index . 0 -}}
+{{- $more := dict -}}
+{{- if gt (len .) 2 }}{{ $more = index . 2 }}{{ end -}}
 app.kubernetes.io/name: {{ $root.Values.nameOverride | default $root.Chart.Name }}
 app.kubernetes.io/instance: {{ $root.Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 app.kubernetes.io/part-of: fanfare
-{{- with $root.Values.commonLabels }}
+{{- with merge (dict) $more $root.Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
