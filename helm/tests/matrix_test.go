@@ -128,6 +128,14 @@ func checkMounts(t *testing.T, pod pod) {
 	volumes := map[string]bool{}
 	for _, volume := range pod.spec.Volumes {
 		volumes[volume.Name] = false
+		paths := map[string]string{}
+		for _, source := range projected(pod.spec, volume.Name) {
+			from, path, _ := strings.Cut(source, ">")
+			if before, taken := paths[path]; taken {
+				t.Errorf("%s and %s are both %s of %s", before, from, path, volume.Name)
+			}
+			paths[path] = from
+		}
 	}
 	for _, container := range pod.containers() {
 		for _, mount := range container.VolumeMounts {

@@ -75,7 +75,7 @@ func madeUp(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	switch name := filepath.Base(path); {
-	case strings.HasSuffix(name, ".pem"):
+	case strings.HasSuffix(name, ".pem"), filepath.Base(filepath.Dir(path)) == "keys":
 		public, err := x509.MarshalPKIXPublicKey(key.Public())
 		return inPEM(t, "PUBLIC KEY", public, err)
 	case strings.HasSuffix(name, ".crt"):

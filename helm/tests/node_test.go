@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	core "k8s.io/api/core/v1"
+	networking "k8s.io/api/networking/v1"
 	policy "k8s.io/api/policy/v1"
 )
 
@@ -92,7 +93,7 @@ tls: {existingSecret: live-example-com}
 `)
 	spec := node(t, all).Spec.Template.Spec
 	want := map[string]string{
-		"jwt":      "fanfare-jwt:keys>hs256 issuer:new.pem>new.pem issuer:old.pem>old.pem",
+		"jwt":      "fanfare-jwt:keys>hs256 issuer:new.pem>keys/new.pem issuer:old.pem>keys/old.pem",
 		"redis":    "redis:node-password>password sentinel:password>sentinel-password ca:ca.crt>ca.crt redis-client:tls.crt>tls.crt redis-client:tls.key>tls.key",
 		"api-keys": "fanfare-api-keys:fanfare.toml>api-keys.toml",
 		"tls":      "live-example-com:tls.crt>tls.crt live-example-com:tls.key>tls.key",
@@ -197,6 +198,32 @@ func TestNodesSpreadAndMaintenanceTakesOneAtATime(t *testing.T) {
 	spread = node(t, all).Spec.Template.Spec.TopologySpreadConstraints
 	if len(spread) != 1 || spread[0].WhenUnsatisfiable != core.DoNotSchedule {
 		t.Errorf("%v", spread)
+	}
+}
+
+func TestLargeNumbersStayNumbers(t *testing.T) {
+	t.Parallel()
+	// Strict decoding refuses 1e+06 where Kubernetes wants a whole number; in a text it would stay unnoticed.
+	all := render(t, least, `
+minReadySeconds: 1000000
+revisionHistoryLimit: 1000000
+ingress: {enabled: true, controller: nginx, hosts: [live.example.com], timeoutSeconds: 1000000}
+autoscaling: {enabled: true, minReplicas: 1000000, maxReplicas: 2000000}
+otel: {endpoint: "http://collector:4318", env: {OTEL_BSP_MAX_QUEUE_SIZE: 1000000}, resourceAttributes: {shard: 1000000}}
+tests: {activeDeadlineSeconds: 1000000}
+`)
+	deployment := node(t, all)
+	if deployment.Spec.MinReadySeconds != 1_000_000 || *deployment.Spec.Replicas != 1_000_000 {
+		t.Errorf("%v", deployment.Spec)
+	}
+	environment := environmentOf(deployment.Spec.Template.Spec.Containers[0])
+	if environment["OTEL_BSP_MAX_QUEUE_SIZE"] != "1000000" || !strings.HasSuffix(environment["OTEL_RESOURCE_ATTRIBUTES"], ",shard=1000000") {
+		t.Errorf("%v", environment)
+	}
+	for name, value := range named[*networking.Ingress](t, all, "live-fanfare").Annotations {
+		if strings.HasSuffix(name, "-timeout") && value != "1000000" {
+			t.Errorf("%s: %s", name, value)
+		}
 	}
 }
 

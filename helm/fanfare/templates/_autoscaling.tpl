@@ -27,12 +27,12 @@ scaleUp:
       value: 2
       periodSeconds: 60
 scaleDown:
-  stabilizationWindowSeconds: {{ .Values.autoscaling.scaleDown.stabilizationSeconds }}
+  stabilizationWindowSeconds: {{ int64 .Values.autoscaling.scaleDown.stabilizationSeconds }}
   selectPolicy: Max
   policies:
     - type: Pods
-      value: {{ .Values.autoscaling.scaleDown.pods }}
-      periodSeconds: {{ .Values.autoscaling.scaleDown.periodSeconds }}
+      value: {{ int64 .Values.autoscaling.scaleDown.pods }}
+      periodSeconds: {{ int64 .Values.autoscaling.scaleDown.periodSeconds }}
 {{- end -}}
 
 {{/*

@@ -17,7 +17,7 @@ What the schema can't say: values that belong together. All that is wrong is tol
 {{- $wrong = append $wrong "redis.url and redis.trial.enabled exclude each other: leave one of them out" -}}
 {{- end -}}
 {{- range $name, $url := dict "redis.url" $v.redis.url "redis.functionsJob.url" $v.redis.functionsJob.url -}}
-{{- if regexMatch "://[^/@]*:[^/@]*@" $url -}}
+{{- if regexMatch "://.*:.*@" $url -}}
 {{- $wrong = append $wrong (printf "%s has a password, which would stand in a ConfigMap or a Job: leave it out of the address and name its Secret in the password.existingSecret beside it" $name) -}}
 {{- end -}}
 {{- end -}}
@@ -31,7 +31,7 @@ What the schema can't say: values that belong together. All that is wrong is tol
 {{- if gt (int $v.autoscaling.minReplicas) (int $v.autoscaling.maxReplicas) -}}
 {{- $wrong = append $wrong "autoscaling.minReplicas is above autoscaling.maxReplicas" -}}
 {{- end -}}
-{{- if and $v.autoscaling.targetCPUUtilizationPercentage (not (dig "requests" "cpu" "" $v.resources)) -}}
+{{- if and $v.autoscaling.targetCPUUtilizationPercentage (not (dig "requests" "cpu" "" ($v.resources | default dict))) -}}
 {{- $wrong = append $wrong "autoscaling by CPU needs resources.requests.cpu: utilisation is a share of it" -}}
 {{- end -}}
 {{- if and (eq $v.autoscaling.mode "cpu") (not $v.autoscaling.targetCPUUtilizationPercentage) -}}
@@ -49,6 +49,17 @@ What the schema can't say: values that belong together. All that is wrong is tol
 {{- end -}}
 {{- if and $v.podDisruptionBudget.enabled $v.podDisruptionBudget.minAvailable $v.podDisruptionBudget.maxUnavailable -}}
 {{- $wrong = append $wrong "podDisruptionBudget has both minAvailable and maxUnavailable: set one of them to null" -}}
+{{- end -}}
+{{- if and $v.podDisruptionBudget.enabled (kindIs "invalid" $v.podDisruptionBudget.minAvailable) (kindIs "invalid" $v.podDisruptionBudget.maxUnavailable) -}}
+{{- $wrong = append $wrong "podDisruptionBudget has neither minAvailable nor maxUnavailable: set one of them, or podDisruptionBudget.enabled=false" -}}
+{{- end -}}
+{{- if and $v.otel.env (not $v.otel.endpoint) -}}
+{{- $wrong = append $wrong "otel.env without otel.endpoint: no traces go out until it is set" -}}
+{{- end -}}
+{{- range $name, $instead := include "fanfare.otelOwn" . | fromYaml -}}
+{{- if hasKey $v.otel.env $name -}}
+{{- $wrong = append $wrong (printf "otel.env.%s is set by the chart: %s" $name $instead) -}}
+{{- end -}}
 {{- end -}}
 {{- with $wrong -}}
 {{- fail (printf "these values can't be used, %d %s:\n  %s\n" (len .) (ternary "problem" "problems" (eq (len .) 1)) (join "\n  " .)) -}}

@@ -3,6 +3,11 @@ The configuration file of a node, and what follows from it. A file is TOML: one 
 array of tables. A JSON string is a TOML string as well.
 */}}
 
+{{/* A value as people write it: Helm has the numbers of a file as fractions, and writes a million as 1e+06. */}}
+{{- define "fanfare.plain" -}}
+{{- if and (kindIs "float64" .) (eq (float64 (int64 .)) .) }}{{ int64 . }}{{ else }}{{ . }}{{ end -}}
+{{- end -}}
+
 {{- define "fanfare.tomlValue" -}}
 {{- if kindIs "string" . -}}
 {{- toJson . -}}
@@ -63,7 +68,7 @@ jwt_hs256_secret_file: /etc/fanfare/secrets/jwt/hs256
 {{- if .Values.auth.publicKeys.existingSecret }}
 jwt_public_key_file:
   {{- range .Values.auth.publicKeys.keys }}
-  - {{ printf "/etc/fanfare/secrets/jwt/%s" . | quote }}
+  - {{ printf "/etc/fanfare/secrets/jwt/keys/%s" . | quote }}
   {{- end }}
 {{- end }}
 {{- if .Values.apiKeys.existingSecret }}

@@ -11,7 +11,7 @@ How long a connection may stay silent at the balancer. Nodes ping after ping_ms 
 minute would do; where a controller counts the age of a connection instead, long is right.
 */}}
 {{- define "fanfare.ingressAnnotations" -}}
-{{- $seconds := .Values.ingress.timeoutSeconds -}}
+{{- $seconds := int64 .Values.ingress.timeoutSeconds -}}
 {{- $tls := .Values.tls.existingSecret -}}
 {{- if eq .Values.ingress.controller "nginx" }}
 nginx.ingress.kubernetes.io/proxy-read-timeout: {{ $seconds | quote }}
@@ -20,17 +20,17 @@ nginx.ingress.kubernetes.io/proxy-buffering: "off"
 nginx.ingress.kubernetes.io/backend-protocol: {{ ternary "HTTPS" "HTTP" (not (empty $tls)) }}
 {{- else if eq .Values.ingress.controller "haproxy" }}
 haproxy.org/load-balance: leastconn
-haproxy.org/timeout-server: {{ printf "%ds" (int $seconds) | quote }}
+haproxy.org/timeout-server: {{ printf "%ds" $seconds | quote }}
 haproxy-ingress.github.io/balance-algorithm: leastconn
-haproxy-ingress.github.io/timeout-tunnel: {{ printf "%ds" (int $seconds) | quote }}
-haproxy-ingress.github.io/timeout-server: {{ printf "%ds" (int $seconds) | quote }}
+haproxy-ingress.github.io/timeout-tunnel: {{ printf "%ds" $seconds | quote }}
+haproxy-ingress.github.io/timeout-server: {{ printf "%ds" $seconds | quote }}
 {{- if $tls }}
 haproxy.org/server-ssl: "true"
 haproxy-ingress.github.io/secure-backends: "true"
 {{- end }}
 {{- else if eq .Values.ingress.controller "alb" }}
 alb.ingress.kubernetes.io/target-type: ip
-alb.ingress.kubernetes.io/load-balancer-attributes: {{ printf "idle_timeout.timeout_seconds=%d" (min 4000 (int $seconds)) | quote }}
+alb.ingress.kubernetes.io/load-balancer-attributes: {{ printf "idle_timeout.timeout_seconds=%d" (min 4000 $seconds) | quote }}
 alb.ingress.kubernetes.io/target-group-attributes: {{ printf "deregistration_delay.timeout_seconds=%s" (include "fanfare.terminationGracePeriodSeconds" .) | quote }}
 alb.ingress.kubernetes.io/healthcheck-port: "9090"
 alb.ingress.kubernetes.io/healthcheck-protocol: HTTP

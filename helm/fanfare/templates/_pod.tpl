@@ -35,7 +35,7 @@ as whole directories, which the kubelet keeps up to date; a subPath would stay a
 {{- include "fanfare.secretSource" (list $auth.hs256.existingSecret (list (dict "key" $auth.hs256.key "path" "hs256"))) }}
 {{- if $auth.publicKeys.existingSecret }}
 {{- $items := list -}}
-{{- range $auth.publicKeys.keys }}{{ $items = append $items (dict "key" . "path" .) }}{{ end }}
+{{- range $auth.publicKeys.keys }}{{ $items = append $items (dict "key" . "path" (printf "keys/%s" .)) }}{{ end }}
 {{- include "fanfare.secretSource" (list $auth.publicKeys.existingSecret $items) }}
 {{- end }}
 {{- end -}}
@@ -108,15 +108,26 @@ as whole directories, which the kubelet keeps up to date; a subPath would stay a
 {{- end }}
 {{- range $name, $value := $otel.env }}
 - name: {{ $name }}
-  value: {{ $value | toString | quote }}
+  value: {{ include "fanfare.plain" $value | quote }}
 {{- end }}
 {{- end }}
+{{- end -}}
+
+{{/* The variables that otel.env may not have, and what to set instead. */}}
+{{- define "fanfare.otelOwn" -}}
+OTEL_EXPORTER_OTLP_ENDPOINT: set otel.endpoint
+OTEL_EXPORTER_OTLP_PROTOCOL: nodes speak http/protobuf only
+OTEL_EXPORTER_OTLP_HEADERS: set otel.headers.existingSecret
+OTEL_SERVICE_NAME: set otel.serviceName
+OTEL_TRACES_SAMPLER: set otel.sampler
+OTEL_TRACES_SAMPLER_ARG: set otel.samplerArg
+OTEL_RESOURCE_ATTRIBUTES: set otel.resourceAttributes
 {{- end -}}
 
 {{- define "fanfare.otelAttributes" -}}
 {{- $all := list "k8s.namespace.name=$(POD_NAMESPACE)" "k8s.pod.name=$(POD_NAME)" -}}
 {{- range $name, $value := .Values.otel.resourceAttributes }}
-{{- $all = append $all (printf "%s=%s" $name (toString $value)) }}
+{{- $all = append $all (printf "%s=%s" $name (include "fanfare.plain" $value)) }}
 {{- end -}}
 {{- join "," $all -}}
 {{- end -}}
