@@ -73,7 +73,7 @@ struct Call<'a> {
 struct Traced {
     /// What its header says.
     caller: Option<Traceparent>,
-    /// Of one that publishes, when its trace is recorded.
+    /// Of one that publishes, when traces are on.
     span: Option<Span>,
 }
 

@@ -42,8 +42,10 @@ impl Publication {
     #[must_use]
     pub fn in_span(self, span: Option<&Span>) -> Self {
         match span {
-            Some(span) => Self { event: self.event.in_trace(span.context(), self.event_bytes_max), ..self },
-            None => self,
+            Some(span) if self.event.traceparent.is_none() => {
+                Self { event: self.event.in_trace(span.context(), self.event_bytes_max), ..self }
+            }
+            _ => self,
         }
     }
 

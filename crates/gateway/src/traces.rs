@@ -40,7 +40,7 @@ use self::exporter::Exporter;
 pub use self::logged::LogTrace;
 pub(crate) use self::operation::header;
 use self::queue::Queue;
-use self::sampler::Sampler;
+use self::sampler::{Decision, Sampler};
 pub use self::span::Span;
 use crate::metrics::Metrics;
 
@@ -82,14 +82,18 @@ impl Traces {
 }
 
 impl Tracing {
-    /// A span that begins now, if its trace is recorded.
+    /// A span that begins now. None where nothing is recorded and nobody need be told.
     fn span(
         &self,
         kind: SpanKind,
         parent: Option<Traceparent>,
         name: impl FnOnce() -> Cow<'static, str>,
     ) -> Option<Span> {
-        let trace = self.sampler.decide(parent)?;
-        Some(Span::begin(&self.queue, kind, (trace, parent), name(), SystemTime::now()))
+        match self.sampler.decide(parent) {
+            Decision::Recorded(trace) => {
+                Some(Span::begin(&self.queue, kind, (trace, parent), name(), SystemTime::now()))
+            }
+            Decision::Unrecorded(trace) => trace.map(|trace| Span::unrecorded(trace, parent)),
+        }
     }
 }

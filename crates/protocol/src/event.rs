@@ -121,8 +121,10 @@ impl Event {
             }
         }
         // It is refused when it is too large now, or had the field, be it null.
-        Event::from_envelope(self.codec, envelope.into(), max)
-            .map_or(self.clone(), |event| Event { position: self.position, ..event })
+        match Event::from_envelope(self.codec, envelope.into(), max) {
+            Ok(event) => Event { position: self.position, ..event },
+            Err(_) => self,
+        }
     }
 }
 

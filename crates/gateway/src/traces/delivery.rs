@@ -46,7 +46,7 @@ impl Traces {
         read: Instant,
     ) -> Option<Delivery> {
         let tracing = self.0.as_ref()?;
-        let trace = tracing.sampler.decide(event.traceparent)?;
+        let trace = tracing.sampler.decide(event.traceparent).recorded()?;
         let read_at = SystemTime::now() - read.elapsed();
         tracing.transit(key, event, trace, read_at);
         let name = name("deliver", kind(key));

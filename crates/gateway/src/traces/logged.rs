@@ -13,12 +13,12 @@ pub struct LogTrace {
 }
 
 impl LogTrace {
-    /// Of an operation with this span, or else of what its caller said.
+    /// Of an operation in this span, or else of what its caller said.
     pub(crate) fn of(span: Option<&Span>, caller: Option<Traceparent>) -> Self {
         match span {
             Some(span) => {
                 let context = span.context();
-                Self { trace: Some(context.trace_id()), span: Some(context.span_id()) }
+                Self { trace: Some(context.trace_id()), span: span.is_recorded().then(|| context.span_id()) }
             }
             None => caller.into(),
         }

@@ -17,7 +17,8 @@ pub(crate) fn header(headers: &HeaderMap) -> Option<Traceparent> {
 }
 
 impl Traces {
-    /// A client publishes this event.
+    /// A client publishes this event. The span of a trace that is not recorded names that trace to others; none where traces
+    /// are off.
     pub(crate) fn publish(
         &self,
         key: &TopicKey,
@@ -26,13 +27,15 @@ impl Traces {
     ) -> Option<Span> {
         let tracing = self.0.as_ref()?;
         let mut span = tracing.span(SpanKind::Server, parent, || name("publish", kind(key)))?;
-        tracing.describe_publish(&mut span, "client");
-        span.extend(of_topic(key.tenant(), key.topic()));
-        span.extend(of_event(event, is_durable));
+        if span.is_recorded() {
+            tracing.describe_publish(&mut span, "client");
+            span.extend(of_topic(key.tenant(), key.topic()));
+            span.extend(of_event(event, is_durable));
+        }
         Some(span)
     }
 
-    /// A backend publishes over HTTP, to one topic or to several.
+    /// A backend publishes over HTTP, to one topic or to several. Likewise.
     pub(crate) fn publish_over_http(
         &self,
         tenant: &str,
@@ -44,6 +47,9 @@ impl Traces {
             Some(topic) => name("publish", kind_of(topic)),
             None => "publish".into(),
         })?;
+        if !span.is_recorded() {
+            return Some(span);
+        }
         tracing.describe_publish(&mut span, "http");
         match topic {
             Some(topic) => span.extend(of_topic(tenant, topic)),
@@ -54,7 +60,7 @@ impl Traces {
         Some(span)
     }
 
-    /// A client asks a backend.
+    /// A client asks a backend. Only when that is recorded.
     pub(crate) fn request(
         &self,
         (tenant, method, id): (&Tenant, &Method, RequestId),
@@ -62,6 +68,9 @@ impl Traces {
     ) -> Option<Span> {
         let tracing = self.0.as_ref()?;
         let mut span = tracing.span(SpanKind::Client, parent, || name("request", method.as_str()))?;
+        if !span.is_recorded() {
+            return None;
+        }
         span.set("messaging.system", "fanfare");
         span.set(OPERATION_NAME, "request");
         span.set(OPERATION_TYPE, "send");
@@ -86,7 +95,9 @@ impl Tracing {
 impl Span {
     /// It is about this one event.
     pub(crate) fn of_event(&mut self, event: &Event, is_durable: bool) {
-        self.extend(of_event(event, is_durable));
+        if self.is_recorded() {
+            self.extend(of_event(event, is_durable));
+        }
     }
 
     /// It is about many events, of which so many were not published.

@@ -25,6 +25,15 @@ pub(super) struct Sampler {
     is_parent_based: bool,
 }
 
+/// What was decided about a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// This trace is recorded.
+    Recorded(u128),
+    /// This one is not. No trace where whoever decides again decides alike: without a parent, nothing is ever recorded.
+    Unrecorded(Option<u128>),
+}
+
 /// The decision for what has no parent, or whose parent doesn't count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Root {
@@ -57,14 +66,28 @@ impl Sampler {
         Some(Self { root, is_parent_based })
     }
 
-    /// The trace that something with this parent is recorded in; none when it isn't.
-    pub(super) fn decide(self, parent: Option<Traceparent>) -> Option<u128> {
-        match parent {
-            Some(parent) if self.is_parent_based => parent.is_sampled().then(|| parent.trace_id()),
-            Some(parent) => Some(parent.trace_id()).filter(|trace| self.root.samples(*trace)),
-            None if self.root == Root::Off => None,
-            // No id is 0.
-            None => Some(rand::random::<u128>().max(1)).filter(|trace| self.root.samples(*trace)),
+    /// Whether something with this parent is recorded, and in which trace.
+    pub(super) fn decide(self, parent: Option<Traceparent>) -> Decision {
+        let (trace, is_recorded) = match parent {
+            Some(parent) if self.is_parent_based => (parent.trace_id(), parent.is_sampled()),
+            Some(parent) => (parent.trace_id(), self.root.samples(parent.trace_id())),
+            None if self.root == Root::Off => return Decision::Unrecorded(None),
+            None => {
+                // No id is 0.
+                let trace = rand::random::<u128>().max(1);
+                (trace, self.root.samples(trace))
+            }
+        };
+        if is_recorded { Decision::Recorded(trace) } else { Decision::Unrecorded(Some(trace)) }
+    }
+}
+
+impl Decision {
+    /// The trace, when it is recorded.
+    pub(super) fn recorded(self) -> Option<u128> {
+        match self {
+            Self::Recorded(trace) => Some(trace),
+            Self::Unrecorded(_) => None,
         }
     }
 }
@@ -117,11 +140,11 @@ mod tests {
     fn a_parents_word_counts_where_the_sampler_is_parent_based() {
         for root in ["always_on", "always_off", "traceidratio"] {
             let sampler = Sampler::named(&format!("parentbased_{root}"), 0.5).unwrap();
-            assert_eq!(sampler.decide(parent(5, true)), Some(5));
-            assert_eq!(sampler.decide(parent(5, false)), None);
+            assert_eq!(sampler.decide(parent(5, true)).recorded(), Some(5));
+            assert_eq!(sampler.decide(parent(5, false)).recorded(), None);
         }
-        assert_eq!(Sampler::named("always_on", 1.0).unwrap().decide(parent(5, false)), Some(5));
-        assert_eq!(Sampler::named("ALWAYS_OFF", 1.0).unwrap().decide(parent(5, true)), None);
+        assert_eq!(Sampler::named("always_on", 1.0).unwrap().decide(parent(5, false)).recorded(), Some(5));
+        assert_eq!(Sampler::named("ALWAYS_OFF", 1.0).unwrap().decide(parent(5, true)).recorded(), None);
         assert_eq!(Sampler::named("parentbased_jaeger_remote", 1.0), None);
     }
 
@@ -129,13 +152,22 @@ mod tests {
     fn a_ratio_decides_by_the_trace_so_that_all_decide_alike() {
         let half = Sampler::named("traceidratio", 0.5).unwrap();
         let (below, above) = ((1 << 63) - 2, 1 << 63);
-        assert_eq!((half.decide(parent(below, false)), half.decide(parent(above, true))), (Some(below), None));
+        assert_eq!(
+            (half.decide(parent(below, false)).recorded(), half.decide(parent(above, true)).recorded()),
+            (Some(below), None)
+        );
         // The upper half of the id has no say.
-        assert_eq!(half.decide(parent(above + (1 << 64), true)), None);
-        let sampled = (0..10_000).filter(|_| half.decide(None).is_some()).count();
+        assert_eq!(half.decide(parent(above + (1 << 64), true)).recorded(), None);
+        let sampled = (0..10_000).filter(|_| half.decide(None).recorded().is_some()).count();
         assert!((4_000..6_000).contains(&sampled), "{sampled}");
-        assert!((0..100).all(|_| Sampler::named("traceidratio", 0.0).unwrap().decide(None).is_none()));
-        assert!((0..100).all(|_| Sampler::named("traceidratio", 1.0).unwrap().decide(None).is_some()));
+        assert!((0..100).all(|_| Sampler::named("traceidratio", 0.0).unwrap().decide(None).recorded().is_none()));
+        // Whoever asks again about a trace that isn't recorded hears the same.
+        for _ in 0..100 {
+            if let Decision::Unrecorded(trace) = half.decide(None) {
+                assert_eq!(half.decide(parent(trace.unwrap(), false)), Decision::Unrecorded(trace));
+            }
+        }
+        assert!((0..100).all(|_| Sampler::named("traceidratio", 1.0).unwrap().decide(None).recorded().is_some()));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! One span of a trace that is recorded. It ends when it is dropped, so every way out of an operation ends it.
+//! One span. It ends when it is dropped, so every way out of an operation ends it. One of a trace that is not recorded is its
+//! context and nothing else: what is published in it has to say so, or others would decide about it once more.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -19,9 +20,8 @@ static SCOPE: LazyLock<InstrumentationScope> =
 #[derive(Debug)]
 pub struct Span {
     context: Traceparent,
-    /// None once it has ended.
-    data: Option<Box<SpanData>>,
-    queue: Queue,
+    /// What is recorded, and where it goes. None once it has ended, and of a trace that is not recorded.
+    data: Option<(Box<SpanData>, Queue)>,
 }
 
 impl Span {
@@ -51,7 +51,18 @@ impl Span {
             status: Status::Unset,
             instrumentation_scope: SCOPE.clone(),
         };
-        Self { context, data: Some(Box::new(data)), queue: queue.clone() }
+        Self { context, data: Some((Box::new(data), queue.clone())) }
+    }
+
+    /// One of a trace that is not recorded: its caller's own, or else the beginning of `trace`.
+    pub(super) fn unrecorded(trace: u128, parent: Option<Traceparent>) -> Self {
+        let context = parent.unwrap_or_else(|| Traceparent::new(trace, rand::random::<u64>().max(1), false));
+        Self { context, data: None }
+    }
+
+    /// Whether what is said of it goes anywhere.
+    pub(super) fn is_recorded(&self) -> bool {
+        self.data.is_some()
     }
 
     /// What a child names as its parent.
@@ -61,21 +72,21 @@ impl Span {
 
     /// One attribute more.
     pub(super) fn set(&mut self, key: &'static str, value: impl Into<Value>) {
-        if let Some(data) = &mut self.data {
+        if let Some((data, _)) = &mut self.data {
             data.attributes.push(KeyValue::new(key, value));
         }
     }
 
     /// Many attributes more.
     pub(super) fn extend(&mut self, attributes: impl IntoIterator<Item = KeyValue>) {
-        if let Some(data) = &mut self.data {
+        if let Some((data, _)) = &mut self.data {
             data.attributes.extend(attributes);
         }
     }
 
     /// What it stands for has failed, for this reason of a few. The first one counts.
     pub(crate) fn fail(&mut self, reason: &'static str) {
-        if let Some(data) = &mut self.data
+        if let Some((data, _)) = &mut self.data
             && data.status == Status::Unset
         {
             data.attributes.push(KeyValue::new(ERROR_TYPE, reason));
@@ -89,9 +100,9 @@ impl Span {
     }
 
     fn finish(&mut self, end: SystemTime) {
-        if let Some(mut data) = self.data.take() {
+        if let Some((mut data, queue)) = self.data.take() {
             data.end_time = end.max(data.start_time);
-            self.queue.add(data);
+            queue.add(data);
         }
     }
 }

@@ -38,17 +38,49 @@ async fn what_a_backend_publishes_over_http_goes_on_in_the_requests_trace() {
     );
     assert_eq!(client.text().await, expected);
 
-    // One that says its trace keeps it, as does one whose caller's trace is not recorded.
+    // One that says its trace keeps it. One whose caller's trace is not recorded names that, so that no node begins another.
     let own = r#"{"type":"own","traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-aaaaaaaaaaaaaaaa-00"}"#;
     for (envelope, flags) in [(own, "01"), (r#"{"type":"unsampled"}"#, "00")] {
         assert_eq!(post(&node, "topics/channel:orders/events", envelope, flags).await.status, 200);
     }
     assert_eq!(client.text().await, format!(r#"{{"op":"event","topic":"channel:orders","event":{own}}}"#));
-    // The second one came without a trace, so the default sampler begins one.
     let frame = client.expect("event").await;
-    assert_eq!(frame["event"], json!({ "type": "unsampled" }));
-    assert!(!frame["traceparent"].as_str().unwrap().contains(TRACE));
+    let unsampled = json!({ "traceparent": traceparent("00"), "type": "unsampled" });
+    assert_eq!((&frame["event"], frame.get("traceparent")), (&unsampled, None));
     collector.named("publish channel", 2).await;
+}
+
+#[tokio::test]
+async fn it_is_decided_once_whether_an_event_is_recorded_and_all_nodes_obey() {
+    let (redis, collector) = (RedisProcess::start(), Collector::start().await);
+    let settings = [("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0.5")];
+    let one = traced_node(&redis, &collector, &settings).await;
+    let two = traced_node(&redis, &collector, &settings).await;
+    let (mut first, mut second) = (subscriber(&one).await, subscriber(&two).await);
+    let bearer = format!("Bearer {API_KEY}");
+    let mut recorded = 0;
+    for number in 0..60 {
+        if number % 2 == 0 {
+            let path = "/v1/tenants/acme/topics/channel:orders/events";
+            let headers = [("Authorization", bearer.as_str())];
+            assert_eq!(request(one.admin, "POST", path, &headers, br#"{"type":"e"}"#).await.status, 200);
+        } else {
+            let publish = json!({ "op": "publish", "topic": "channel:orders", "event": { "type": "e" } });
+            second.send(&publish).await;
+        }
+        let frames = [first.skip_to("event").await, second.skip_to("event").await];
+        let said = frames[0]["event"]["traceparent"].as_str().unwrap();
+        let is_recorded = said.ends_with("-01");
+        for frame in &frames {
+            assert_eq!(frame.get("traceparent").is_some(), is_recorded, "{frame}");
+        }
+        recorded += usize::from(is_recorded);
+    }
+    assert!((1..60).contains(&recorded), "some are and some are not");
+    let publishes = collector.named("publish channel", recorded).await;
+    for deliver in collector.named("deliver channel", 2 * recorded).await {
+        assert!(publishes.iter().any(|publish| (&publish.trace, &publish.id) == (&deliver.trace, &deliver.parent)));
+    }
 }
 
 #[tokio::test]
