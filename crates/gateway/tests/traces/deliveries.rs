@@ -106,6 +106,22 @@ async fn a_durable_event_is_traced_when_it_is_delivered_and_not_when_it_is_read_
 }
 
 #[tokio::test]
+async fn an_id_is_only_told_when_it_is_short() {
+    let (redis, collector) = (RedisProcess::start(), Collector::start().await);
+    let node = traced_node(&redis, &collector, &[]).await;
+    let mut client = subscriber(&node).await;
+    let publisher = Publisher::connect(&redis.url()).await.unwrap();
+    for bytes in [200, 201] {
+        let event = Event::new("e").id("i".repeat(bytes)).traceparent(traceparent("01"));
+        publisher.publish(&acme(), &orders(), &event).await.unwrap();
+        client.expect("event").await;
+    }
+    let delivers = collector.named("deliver channel", 2).await;
+    let told = |index: usize| delivers[index].attributes.get("messaging.message.id").and_then(Value::as_str);
+    assert_eq!((told(0).map(str::len), told(1)), (Some(200), None));
+}
+
+#[tokio::test]
 async fn who_is_left_out_is_no_recipient() {
     let (redis, collector) = (RedisProcess::start(), Collector::start().await);
     let node = traced_node(&redis, &collector, &[]).await;
