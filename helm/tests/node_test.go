@@ -213,7 +213,7 @@ otel: {endpoint: "http://collector:4318", env: {OTEL_BSP_MAX_QUEUE_SIZE: 1000000
 tests: {activeDeadlineSeconds: 1000000}
 `)
 	deployment := node(t, all)
-	if deployment.Spec.MinReadySeconds != 1_000_000 || *deployment.Spec.Replicas != 1_000_000 {
+	if deployment.Spec.MinReadySeconds != 1_000_000 || *deployment.Spec.ProgressDeadlineSeconds <= 1_000_000 || *deployment.Spec.Replicas != 1_000_000 {
 		t.Errorf("%v", deployment.Spec)
 	}
 	environment := environmentOf(deployment.Spec.Template.Spec.Containers[0])
