@@ -36,7 +36,7 @@ func TestEachControllerLetsConnectionsLast(t *testing.T) {
 		"alb": {
 			"alb.ingress.kubernetes.io/target-type":              "ip",
 			"alb.ingress.kubernetes.io/load-balancer-attributes": "idle_timeout.timeout_seconds=3600",
-			"alb.ingress.kubernetes.io/target-group-attributes":  "deregistration_delay.timeout_seconds=75",
+			"alb.ingress.kubernetes.io/target-group-attributes":  "deregistration_delay.timeout_seconds=75,load_balancing.algorithm.type=least_outstanding_requests",
 			"alb.ingress.kubernetes.io/healthcheck-port":         "9090",
 			"alb.ingress.kubernetes.io/healthcheck-protocol":     "HTTP",
 			"alb.ingress.kubernetes.io/healthcheck-path":         "/readyz/node",

@@ -31,7 +31,7 @@ haproxy-ingress.github.io/secure-backends: "true"
 {{- else if eq .Values.ingress.controller "alb" }}
 alb.ingress.kubernetes.io/target-type: ip
 alb.ingress.kubernetes.io/load-balancer-attributes: {{ printf "idle_timeout.timeout_seconds=%d" (min 4000 $seconds) | quote }}
-alb.ingress.kubernetes.io/target-group-attributes: {{ printf "deregistration_delay.timeout_seconds=%s" (include "fanfare.terminationGracePeriodSeconds" .) | quote }}
+alb.ingress.kubernetes.io/target-group-attributes: {{ printf "deregistration_delay.timeout_seconds=%s,load_balancing.algorithm.type=least_outstanding_requests" (include "fanfare.terminationGracePeriodSeconds" .) | quote }}
 alb.ingress.kubernetes.io/healthcheck-port: "9090"
 alb.ingress.kubernetes.io/healthcheck-protocol: HTTP
 alb.ingress.kubernetes.io/healthcheck-path: /readyz/node
