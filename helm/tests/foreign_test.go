@@ -2,7 +2,7 @@ package tests
 
 // Types whose own modules are large, with the fields that the chart and its docs use. Sources: keda's
 // apis/keda/v1alpha1/scaledobject_types.go; ingress-gce's pkg/apis/backendconfig/v1/types.go; Google's reference of
-// GCPBackendPolicy and HealthCheckPolicy (networking.gke.io/v1).
+// GCPBackendPolicy and HealthCheckPolicy (networking.gke.io/v1); Traefik's of ServersTransport.
 
 import (
 	autoscaling "k8s.io/api/autoscaling/v2"
@@ -72,6 +72,14 @@ type gcpBackendPolicy struct {
 			} `json:"connectionDraining"`
 		} `json:"default"`
 		TargetRef targetRef `json:"targetRef"`
+	} `json:"spec"`
+}
+
+type serversTransport struct {
+	meta.TypeMeta   `json:",inline"`
+	meta.ObjectMeta `json:"metadata"`
+	Spec            struct {
+		ServerName string `json:"serverName"`
 	} `json:"spec"`
 }
 

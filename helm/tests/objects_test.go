@@ -39,6 +39,7 @@ var makers = map[string]func() meta.Object{
 	"cloud.google.com/v1 BackendConfig":       func() meta.Object { return &backendConfig{} },
 	"networking.gke.io/v1 GCPBackendPolicy":   func() meta.Object { return &gcpBackendPolicy{} },
 	"networking.gke.io/v1 HealthCheckPolicy":  func() meta.Object { return &healthCheckPolicy{} },
+	"traefik.io/v1alpha1 ServersTransport":    func() meta.Object { return &serversTransport{} },
 }
 
 var between = regexp.MustCompile(`(?m)^---\n`)
