@@ -227,6 +227,21 @@ tests: {activeDeadlineSeconds: 1000000}
 	}
 }
 
+// `null` takes away what values.yaml has, and leaves templates nothing to look into.
+func TestATableMayBeNull(t *testing.T) {
+	t.Parallel()
+	render(t, least, `
+commonLabels: null
+podLabels: null
+resources: null
+otel: {endpoint: "http://collector:4318", env: null, resourceAttributes: null}
+ingress: {enabled: true, hosts: [live.example.com], annotations: null}
+service: {annotations: null}
+tests: {resources: null}
+serviceMonitor: {enabled: true, labels: null}
+`)
+}
+
 // Without quotes, YAML takes off for false.
 func TestOffNeedsNoQuotes(t *testing.T) {
 	t.Parallel()

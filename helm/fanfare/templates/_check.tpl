@@ -57,7 +57,7 @@ What the schema can't say: values that belong together. All that is wrong is tol
 {{- $wrong = append $wrong "otel.env without otel.endpoint: no traces go out until it is set" -}}
 {{- end -}}
 {{- range $name, $instead := include "fanfare.otelOwn" . | fromYaml -}}
-{{- if hasKey $v.otel.env $name -}}
+{{- if hasKey ($v.otel.env | default dict) $name -}}
 {{- $wrong = append $wrong (printf "otel.env.%s is set by the chart: %s" $name $instead) -}}
 {{- end -}}
 {{- end -}}

@@ -35,12 +35,12 @@ helm.sh/chart: {{ include "fanfare.shortened" (list 63 (printf "%s-%s" $root.Cha
 {{- define "fanfare.podLabels" -}}
 {{- $root := index . 0 -}}
 {{- $more := dict -}}
-{{- if gt (len .) 2 }}{{ $more = index . 2 }}{{ end -}}
+{{- if gt (len .) 2 }}{{ $more = index . 2 | default dict }}{{ end -}}
 app.kubernetes.io/name: {{ $root.Values.nameOverride | default $root.Chart.Name }}
 app.kubernetes.io/instance: {{ $root.Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 app.kubernetes.io/part-of: fanfare
-{{- with merge (dict) $more $root.Values.commonLabels }}
+{{- with merge (dict) $more ($root.Values.commonLabels | default dict) }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}

@@ -53,5 +53,5 @@ alb.ingress.kubernetes.io/backend-protocol: {{ ternary "HTTPS" "HTTP" (not (empt
 {{- $_ := set $all "traefik.ingress.kubernetes.io/service.serversscheme" "https" -}}
 {{- end -}}
 {{- end -}}
-{{- toYaml (merge (deepCopy .Values.service.annotations) $all) -}}
+{{- toYaml (merge (deepCopy (.Values.service.annotations | default dict)) $all) -}}
 {{- end -}}
