@@ -62,12 +62,14 @@ impl Traces {
 }
 
 impl Tracing {
-    /// The way through Redis, where the publisher said when it began.
+    /// The way through Redis, where the publisher said when it began and in which span: a trace has one root, and the delivery is
+    /// that of an event that names none.
     fn transit(&self, key: &TopicKey, event: &Event, trace: u128, read_at: SystemTime) {
+        let Some(parent) = event.traceparent else { return };
         let Some(at) = event.at.and_then(|at| UNIX_EPOCH.checked_add(Duration::from_millis(at))) else { return };
         if read_at.duration_since(at).is_ok_and(|took| took <= TRANSIT_MAX) {
             let name = name("transit", kind(key));
-            let mut span = Span::begin(&self.queue, SpanKind::Internal, (trace, event.traceparent), name, at);
+            let mut span = Span::begin(&self.queue, SpanKind::Internal, (trace, Some(parent)), name, at);
             span.extend(of_topic(key.tenant(), key.topic()));
             span.set(NODE, self.node.to_string());
             span.end_at(read_at);

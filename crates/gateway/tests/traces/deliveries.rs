@@ -106,6 +106,18 @@ async fn a_durable_event_is_traced_when_it_is_delivered_and_not_when_it_is_read_
 }
 
 #[tokio::test]
+async fn a_trace_that_a_node_begins_has_one_root() {
+    let (redis, collector) = (RedisProcess::start(), Collector::start().await);
+    let node = traced_node(&redis, &collector, &[]).await;
+    let mut client = subscriber(&node).await;
+    redis.command(&["PUBLISH", "fanfare:acme:channel:orders", &format!(r#"{{"type":"e","at":{}}}"#, unix_ms() - 40)]);
+    let told = client.expect("event").await;
+    let deliver = collector.span("deliver channel").await;
+    assert_eq!(told["traceparent"], format!("00-{}-{}-01", deliver.trace, deliver.id));
+    assert_eq!((deliver.parent.as_str(), collector.spans().len()), ("", 1));
+}
+
+#[tokio::test]
 async fn an_id_is_only_told_when_it_is_short() {
     let (redis, collector) = (RedisProcess::start(), Collector::start().await);
     let node = traced_node(&redis, &collector, &[]).await;
