@@ -12,7 +12,6 @@ use crate::access::Access;
 use crate::auth::Principal;
 use crate::hub::{self, Allowance};
 use crate::node::Node;
-use crate::traces::LogTrace;
 
 /// Events on one page at most.
 const EVENTS_MAX: u64 = 1_000;
@@ -90,8 +89,8 @@ impl History {
 pub(crate) fn checked(node: &Node, key: &TopicKey, events: Vec<Stored>, event_bytes_max: usize) -> Vec<Kept> {
     let check = |stored: Stored| match hub::checked(stored.envelope, event_bytes_max) {
         Ok(event) => Kept::new(&Event { position: Some(stored.position), ..event }),
-        Err(error) => {
-            node.metrics.event_invalid(key, &error, LogTrace::default());
+        Err((error, traceparent)) => {
+            node.metrics.event_invalid(key, &error, traceparent.into());
             None
         }
     };

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use fanfare_backplane::Tail;
 use fanfare_core::sequence::{Arrival, Ask, Gap, History, Sequence, Told, Verdict};
 use fanfare_core::{Recent, TopicId};
-use fanfare_protocol::{EnvelopeError, Event, GapReason, Kept, Lost, Position};
+use fanfare_protocol::{EnvelopeError, Event, GapReason, Kept, Lost, Position, Traceparent};
 
 use super::recovery::{Allowance, Backlog, Entry, Recovery};
 
@@ -215,7 +215,7 @@ impl Histories {
 }
 
 /// Checks what was read, as if it had come on the channel. `invalid` is told of what is not valid.
-pub(crate) fn check(tail: Tail, event_bytes_max: usize, mut invalid: impl FnMut(&EnvelopeError)) -> History<Event> {
+pub(crate) fn check(tail: Tail, event_bytes_max: usize, mut invalid: impl FnMut(&Invalid)) -> History<Event> {
     let check = |stored: fanfare_backplane::Stored| {
         let event =
             checked(stored.envelope, event_bytes_max).map(|event| Event { position: Some(stored.position), ..event });
@@ -225,10 +225,13 @@ pub(crate) fn check(tail: Tail, event_bytes_max: usize, mut invalid: impl FnMut(
     History { position: tail.position, events, more: tail.more }
 }
 
+/// What is wrong with an envelope, and the trace that it seems to belong to.
+pub(crate) type Invalid = (EnvelopeError, Option<Traceparent>);
+
 /// A stored envelope has no position before it: the history has that.
-pub fn checked(envelope: Bytes, event_bytes_max: usize) -> Result<Event, EnvelopeError> {
-    let event = Event::decode(envelope, event_bytes_max)?;
-    if event.position.is_some() { Err(EnvelopeError::NotAnEnvelope) } else { Ok(event) }
+pub fn checked(envelope: Bytes, event_bytes_max: usize) -> Result<Event, Invalid> {
+    let event = Event::decode_traced(envelope, event_bytes_max)?;
+    if event.position.is_some() { Err((EnvelopeError::NotAnEnvelope, event.traceparent)) } else { Ok(event) }
 }
 
 fn arrival(position: Option<Position>, event: Option<Event>) -> Arrival<Event> {

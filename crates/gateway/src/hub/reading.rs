@@ -12,7 +12,6 @@ use super::reads::{Answer, Purpose, Wanted};
 use super::recovery::Backlog;
 use super::{Hub, histories};
 use crate::join::Outcome;
-use crate::traces::LogTrace;
 
 /// Doubts about one topic that wait for the same read; who makes up more of them gets one gap for all.
 const DOUBTS_MAX: usize = 64;
@@ -99,7 +98,8 @@ impl Hub {
             }
         };
         let metrics = &self.around.metrics;
-        let invalid = |error: &_| metrics.event_invalid(&key, error, LogTrace::default());
+        let invalid =
+            |(error, traceparent): &histories::Invalid| metrics.event_invalid(&key, error, (*traceparent).into());
         let history = histories::check(tail, self.rules.of(id, &self.topics).event_bytes_max, invalid);
         match purpose {
             Purpose::Sequence(round) => {

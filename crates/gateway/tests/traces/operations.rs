@@ -250,3 +250,18 @@ async fn a_line_of_the_log_names_the_trace_that_it_belongs_to() {
     assert_eq!((&told["trace_id"], &told["span_id"]), (&json!(TRACE), &json!(publish.id)));
     assert_eq!((publish.error, &told["code"]), (Some(reply.code()), &json!(reply.code())));
 }
+
+#[tokio::test]
+async fn a_stored_event_that_is_none_is_logged_with_its_trace() {
+    let (redis, collector) = (RedisProcess::start(), Collector::start().await);
+    let node = traced_node(&redis, &collector, &[("FANFARE_LOG_FORMAT", "json")]).await;
+    let first = node.keep("acme", "channel:orders", r#"{"type":"e"}"#).await;
+    let bad = format!(r#"{{"traceparent":"{}"}}"#, traceparent("00"));
+    redis.command(&["FCALL", "fanfare_publish", "1", "fanfare:acme:channel:orders", &bad]);
+    let mut client = Client::connect(&node, &token("acme", "42")).await;
+    client.send(&json!({ "op": "subscribe", "id": 1, "topic": "channel:orders", "since": first.to_string() })).await;
+    client.skip_to("subscribed").await;
+    node.logged("an event is not valid and reaches nobody").await;
+    let told = node.log_json().into_iter().find(|line| line["reason"] == "missing_type").unwrap();
+    assert_eq!(told["trace_id"], json!(TRACE));
+}
