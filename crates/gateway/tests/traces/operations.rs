@@ -265,3 +265,16 @@ async fn a_stored_event_that_is_none_is_logged_with_its_trace() {
     let told = node.log_json().into_iter().find(|line| line["reason"] == "missing_type").unwrap();
     assert_eq!(told["trace_id"], json!(TRACE));
 }
+
+#[tokio::test]
+async fn who_goes_before_the_answer_makes_no_error() {
+    let (redis, collector) = (RedisProcess::start(), Collector::start().await);
+    let node = traced_node(&redis, &collector, &[]).await;
+    let mut client = asker(&node).await;
+    client.send(&json!({ "op": "request", "id": 1, "method": "m", "traceparent": traceparent("01") })).await;
+    until_metric(&node, "fanfare_requests_open", 1.0).await;
+    drop(client);
+    let request = collector.span("request m").await;
+    assert_eq!((request.attribute("fanfare.outcome"), &request.error), (&json!("gone"), &None));
+    assert_eq!(request.attributes.get("error.type"), None);
+}
