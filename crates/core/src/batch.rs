@@ -168,7 +168,9 @@ impl Batch {
 
     fn encode(&self, codec: Codec) -> Block {
         let bytes = |member: &Member| match &member.said {
-            Said::Told(Told::Event(event)) => event.envelope.len() + 128,
+            Said::Told(Told::Event(event)) => {
+                event.envelope.len() + 128 + member.traceparent.map_or(0, |_| Traceparent::FIELD_BYTES)
+            }
             _ => 256,
         };
         let mut bytes = Vec::with_capacity(self.members.iter().map(bytes).sum());

@@ -104,7 +104,7 @@ impl Event {
     #[must_use]
     pub fn in_trace(self, traceparent: Traceparent, max: usize) -> Event {
         let value = traceparent.to_string();
-        let mut envelope = Vec::with_capacity(self.envelope.len() + 96);
+        let mut envelope = Vec::with_capacity(self.envelope.len() + Traceparent::FIELD_BYTES);
         match self.codec {
             Codec::Json => {
                 envelope.extend_from_slice(br#"{"traceparent":""#);

@@ -11,7 +11,8 @@ use fanfare_core::{Batch, Except, Member, Said, TopicId};
 
 use crate::traces::{Deliveries, Delivery};
 
-/// What a frame has beside its topic and its envelope, at most: header, field names, a position; or a whole gap.
+/// What a frame has beside its topic and its envelope, at most: header, field names, a position, a trace; or a whole
+/// gap.
 const AROUND_EVENT_BYTES: usize = 200;
 
 /// What is told, by topic.
