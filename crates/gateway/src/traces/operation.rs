@@ -11,7 +11,8 @@ use super::attributes::{
 use super::span::Span;
 use super::{Traces, Tracing};
 
-/// The `traceparent` of an HTTP request.
+/// The `traceparent` of an HTTP request. Where there are several, the first one counts, although the standard would have none
+/// count: a library that names its span sends its own first, and an instrumented HTTP client under it adds another.
 pub(crate) fn header(headers: &HeaderMap) -> Option<Traceparent> {
     Traceparent::parse(headers.get("traceparent")?.to_str().ok()?)
 }
