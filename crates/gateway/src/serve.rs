@@ -92,7 +92,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
     stop_signals.first().await;
     drain::drain(&node, config.drain).await;
-    node.traces.flush().await;
+    node.traces.end().await;
     closing.await.context("the listener's end")
 }
 

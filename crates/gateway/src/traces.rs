@@ -45,7 +45,7 @@ pub use self::span::Span;
 use crate::metrics::Metrics;
 
 /// How long the end of a node waits for a collector.
-const FLUSH_MAX: Duration = Duration::from_secs(5);
+const END_MAX: Duration = Duration::from_secs(5);
 
 /// A node's traces; a clone shares them.
 #[derive(Clone, Debug)]
@@ -71,12 +71,12 @@ impl Traces {
         Ok(Self(Some(Arc::new(Tracing { sampler: config.sampler, queue, exporter, node: node_id.into() }))))
     }
 
-    /// Waits until what has ended is with the collector, but not long.
-    pub async fn flush(&self) {
+    /// Waits until what has ended is with the collector, but not long. What ends later is dropped.
+    pub async fn end(&self) {
         if let Some(tracing) = &self.0
-            && !tracing.exporter.flush(FLUSH_MAX).await
+            && !tracing.exporter.end(END_MAX).await
         {
-            tracing::warn!(waited_s = FLUSH_MAX.as_secs(), "the last spans did not reach the collector");
+            tracing::warn!(waited_s = END_MAX.as_secs(), "the last spans did not reach the collector");
         }
     }
 }

@@ -53,7 +53,8 @@ const ID_BYTES_MAX: usize = 200;
 
 /// What is said of an event.
 pub(super) fn of_event(event: &Event, is_durable: bool) -> impl Iterator<Item = KeyValue> {
-    let id = event.id().filter(|id| id.len() <= ID_BYTES_MAX).map(|id| KeyValue::new("messaging.message.id", text(&id)));
+    let id =
+        event.id().filter(|id| id.len() <= ID_BYTES_MAX).map(|id| KeyValue::new("messaging.message.id", text(&id)));
     let body_bytes = i64::try_from(event.envelope.len()).unwrap_or(i64::MAX);
     let known = [
         KeyValue::new("messaging.message.body.size", body_bytes),

@@ -48,7 +48,7 @@ pub(super) fn start(config: &TracesConfig, node_id: &str, metrics: &Arc<Metrics>
 
 impl Exporter {
     /// Exports what waits and ends. False when that isn't done in time.
-    pub(super) async fn flush(&self, within: Duration) -> bool {
+    pub(super) async fn end(&self, within: Duration) -> bool {
         let Some(stop) = self.0.lock().take() else { return true };
         let (done, is_done) = oneshot::channel();
         stop.send(done).is_ok() && matches!(timeout(within, is_done).await, Ok(Ok(())))
