@@ -38,7 +38,7 @@ pub(super) fn start(config: &TracesConfig, node_id: &str, metrics: &Arc<Metrics>
         batch_delay: config.batch_delay,
         export_timeout: config.export_timeout,
         endpoint: config.endpoint_printed(),
-        logged: None,
+        losses: Losses::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("a runtime")?;
     let run = move || runtime.block_on(work.run(stopped));
@@ -68,8 +68,16 @@ struct Work {
     export_timeout: Duration,
     /// For the log.
     endpoint: String,
-    /// When a line said that spans are dropped, and how many that were by then.
-    logged: Option<(Instant, u64)>,
+    losses: Losses,
+}
+
+/// What the log says of spans that are dropped.
+#[derive(Default)]
+struct Losses {
+    /// When a line said so, and how many that were by then.
+    told: Option<(Instant, u64)>,
+    /// Why the last export failed, until a line has said it.
+    error: Option<String>,
 }
 
 impl Work {
@@ -120,30 +128,37 @@ impl Work {
     async fn export(&mut self, batch: &mut Batch) {
         let count = batch.len() as u64;
         let spans = batch.drain(..).map(|span| *span).collect();
-        let error = match timeout(self.export_timeout, self.otlp.export(spans)).await {
-            Ok(Ok(())) => {
-                self.metrics.spans.exported(count);
-                None
-            }
+        let failed = match timeout(self.export_timeout, self.otlp.export(spans)).await {
+            Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),
             Err(_) => Some(format!("no answer within {:?}", self.export_timeout)),
         };
-        if error.is_some() {
-            self.metrics.spans.dropped(count);
+        match failed {
+            None => self.metrics.spans.exported(count),
+            Some(error) => {
+                self.metrics.spans.dropped(count);
+                self.losses.error = Some(error);
+            }
         }
-        self.log(error.as_deref().unwrap_or("the collector is too slow: the queue was full"));
+        if let Some((dropped, error)) = self.losses.due(self.metrics.spans.dropped.get(), Instant::now()) {
+            tracing::warn!(dropped, endpoint = self.endpoint, error, "spans are dropped");
+        }
     }
+}
 
-    fn log(&mut self, error: &str) {
-        let dropped = self.metrics.spans.dropped.get();
-        let (is_due, before) = match self.logged {
-            None => (true, 0),
-            Some((at, before)) => (at.elapsed() >= LOG_INTERVAL, before),
+impl Losses {
+    /// What a line says now: how many were dropped since the last one, and why. `dropped`: how many were since the start.
+    fn due(&mut self, dropped: u64, now: Instant) -> Option<(u64, String)> {
+        let before = match self.told {
+            Some((at, _)) if now.duration_since(at) < LOG_INTERVAL => return None,
+            told => told.map_or(0, |(_, before)| before),
         };
-        if is_due && dropped > before {
-            tracing::warn!(dropped = dropped - before, endpoint = self.endpoint, error, "spans are dropped");
-            self.logged = Some((Instant::now(), dropped));
+        if dropped <= before {
+            return None;
         }
+        self.told = Some((now, dropped));
+        let error = self.error.take();
+        Some((dropped - before, error.unwrap_or_else(|| "the collector is too slow: the queue was full".to_owned())))
     }
 }
 
@@ -180,4 +195,25 @@ fn resource(said: &BTreeMap<String, String>, node_id: &str) -> Resource {
         .with_attributes(known)
         .with_attributes(said)
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use super::*;
+
+    #[test]
+    fn the_reason_of_a_failed_export_is_kept_until_a_line_says_it() {
+        let (start, mut losses) = (Instant::now(), Losses::default());
+        assert_eq!(losses.due(0, start), None);
+        losses.error = Some("network error".to_owned());
+        assert_eq!(losses.due(5, start), Some((5, "network error".to_owned())));
+        losses.error = Some("timeout".to_owned());
+        assert_eq!(losses.due(9, start + LOG_INTERVAL / 2), None);
+        assert_eq!(losses.due(12, start + LOG_INTERVAL), Some((7, "timeout".to_owned())));
+        let (dropped, error) = losses.due(13, start + 2 * LOG_INTERVAL).unwrap();
+        assert!(dropped == 1 && error.contains("the queue was full"), "{error}");
+        assert_eq!(losses.due(13, start + 3 * LOG_INTERVAL), None);
+    }
 }
