@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::sampler::{NAMES, Sampler};
 use crate::config::Problem;
@@ -27,8 +28,8 @@ const CERTIFICATE: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_E
 #[derive(Clone)]
 pub struct TracesConfig {
     endpoint: Url,
-    /// Names and values. The values may be secrets.
-    pub(super) headers: BTreeMap<String, String>,
+    /// What every export has. The values may be secrets.
+    pub(super) headers: HeaderMap,
     /// Of a certificate authority, in PEM.
     pub certificate_file: Option<PathBuf>,
     /// For one batch to be taken.
@@ -67,7 +68,7 @@ impl TracesConfig {
         let queue_spans_max = read.count("OTEL_BSP_MAX_QUEUE_SIZE", 2_048, 1_000_000);
         let config = Self {
             endpoint,
-            headers: read.pairs(&HEADERS),
+            headers: read.headers(),
             certificate_file: read.text(&CERTIFICATE).map(|(_, path)| path.into()),
             export_timeout: ms(&mut read, &TIMEOUT, 10_000, 1..=3_600_000).min(ms(
                 &mut read,
@@ -162,6 +163,10 @@ impl<'a> Reader<'a> {
             let value = if value.contains('@') { "[hidden]" } else { value };
             self.wrong(name, value, "not an address", "give a URL that begins with http:// or https://");
         }
+        if url.as_ref().is_some_and(|url| !url.username().is_empty() || url.password().is_some()) {
+            let fix = format!("give them as a header: {} = \"authorization=Basic%20…\"", HEADERS[1]);
+            self.wrong(name, "[hidden]", "a user and a password in an address are not sent", &fix);
+        }
         url
     }
 
@@ -191,6 +196,21 @@ impl<'a> Reader<'a> {
             self.wrong(name, "[hidden]", "not a list of pairs", "give name=value,name=value, values percent-encoded");
         }
         pairs.unwrap_or_default()
+    }
+
+    /// What isn't sent because it is no header would be missed at the collector only.
+    fn headers(&mut self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (key, value) in self.pairs(&HEADERS) {
+            if let (Ok(key), Ok(mut value)) = (HeaderName::try_from(key), HeaderValue::try_from(value)) {
+                value.set_sensitive(true);
+                headers.insert(key, value);
+            } else {
+                let name = self.text(&HEADERS).map_or(HEADERS[1], |(name, _)| name);
+                self.wrong(name, "[hidden]", "has a pair that is no header", "give header names and plain text");
+            }
+        }
+        headers
     }
 
     fn resource(&mut self) -> BTreeMap<String, String> {
@@ -244,7 +264,7 @@ mod tests {
     #[test]
     fn what_is_for_traces_comes_before_what_is_for_all_signals() {
         let config = with_endpoint(&[
-            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://user:hunter2@traces/x"),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://traces/x?key=hunter2"),
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "70"),
             ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "50"),
             ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Basic%20hunter2, x = y,"),
@@ -253,10 +273,10 @@ mod tests {
             ("OTEL_BSP_MAX_QUEUE_SIZE", "100"),
         ])
         .unwrap();
-        assert_eq!(config.endpoint(), "https://user:hunter2@traces/x");
+        assert_eq!(config.endpoint(), "https://traces/x?key=hunter2");
         assert_eq!(config.export_timeout, Duration::from_millis(50));
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        assert_eq!(config.headers, [pair("authorization", "Basic hunter2"), pair("x", "y")].into());
+        assert!(config.headers["authorization"] == "Basic hunter2" && config.headers["x"] == "y");
         let resource = [pair("service.name", "mine"), pair("deployment.environment.name", "a,b")].into();
         assert_eq!(config.resource, resource);
         assert_eq!((config.queue_spans_max, config.batch_spans_max), (100, 100));
@@ -283,11 +303,18 @@ mod tests {
         }
         let problems = with_endpoint(&[("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "1.5")]);
         assert!(problems.unwrap_err()[0].to_string().contains("from 0 to 1"));
-        for (name, value) in
-            [("OTEL_EXPORTER_OTLP_HEADERS", "hunter2"), ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "ftp://user:hunter2@c")]
-        {
-            let text = with_endpoint(&[(name, value)]).unwrap_err()[0].to_string();
-            assert!(text.starts_with(name) && !text.contains("hunter2"), "{text}");
+        for (name, value, fix) in [
+            ("OTEL_EXPORTER_OTLP_HEADERS", "hunter2", "give name=value"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "ok=1,bad name=hunter2", "give header names"),
+            ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "authorization=hunter2%0A", "give header names"),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "ftp://user:hunter2@c", "http://"),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://user:hunter2@c", "OTEL_EXPORTER_OTLP_HEADERS = "),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://hunter2@c", "OTEL_EXPORTER_OTLP_HEADERS = "),
+        ] {
+            let problems = with_endpoint(&[(name, value)]).unwrap_err();
+            let text = problems[0].to_string();
+            let is_told = problems.len() == 1 && text.starts_with(name) && text.contains(fix);
+            assert!(is_told && !text.contains("hunter2"), "{text}");
         }
     }
 }

@@ -163,8 +163,8 @@ impl Losses {
 }
 
 fn otlp(config: &TracesConfig, node_id: &str) -> anyhow::Result<OtlpExporter> {
-    // Its time is that of the whole export.
-    let mut client = reqwest::Client::builder();
+    // Its time is that of the whole export. The builder's own headers would be decoded once more.
+    let mut client = reqwest::Client::builder().default_headers(config.headers.clone());
     if let Some(path) = &config.certificate_file {
         let told = || format!("the certificate {} of OTEL_EXPORTER_OTLP_CERTIFICATE", path.display());
         let pem = std::fs::read(path).with_context(told)?;
@@ -176,7 +176,6 @@ fn otlp(config: &TracesConfig, node_id: &str) -> anyhow::Result<OtlpExporter> {
         .with_protocol(Protocol::HttpBinary)
         .with_endpoint(config.endpoint())
         .with_timeout(config.export_timeout)
-        .with_headers(config.headers.clone().into_iter().collect())
         .with_http_client(client.build().context("an HTTP client")?)
         .build()
         .context("OTLP")?;

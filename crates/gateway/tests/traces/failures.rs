@@ -115,7 +115,8 @@ async fn the_last_spans_are_exported_before_the_end() {
 async fn the_collector_gets_the_headers_and_the_name_that_the_variables_say() {
     let (redis, collector) = (RedisProcess::start(), Collector::start().await);
     let settings = [
-        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Basic%20abc"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Basic%20a%2520c"),
+        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", ""),
         ("OTEL_SERVICE_NAME", "chat"),
         ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test,service.name=other"),
     ];
@@ -127,7 +128,7 @@ async fn the_collector_gets_the_headers_and_the_name_that_the_variables_say() {
         (&span.resource["service.name"], &span.resource["deployment.environment.name"]),
         (&json!("chat"), &json!("test"))
     );
-    assert_eq!(collector.authorization().as_deref(), Some("Basic abc"));
+    assert_eq!(collector.authorization().as_deref(), Some("Basic a%20c"));
     assert!(!node.log().contains("Basic"));
 }
 
@@ -143,6 +144,7 @@ async fn a_variable_that_can_t_be_used_ends_the_start_with_its_name() {
             ("OTEL_TRACES_SAMPLER", "sometimes"),
             "OTEL_TRACES_SAMPLER = \"sometimes\": not supported; allowed: always_on,",
         ),
+        (("OTEL_EXPORTER_OTLP_HEADERS", "bad name=1,ok=2"), "has a pair that is no header; give header names"),
         (("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere.pem"), "/nowhere.pem"),
     ] {
         for arguments in [SERVE, &["config", "check"]] {
