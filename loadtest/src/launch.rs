@@ -12,11 +12,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use rand::Rng as _;
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 const START_MAX: Duration = Duration::from_secs(30);
 const LINES_KEPT: usize = 20;
+const PORTS_TRIED: usize = 1_000;
 
 /// A server that was started here; it is killed when this is dropped.
 pub(crate) struct Server {
@@ -147,10 +149,13 @@ pub(crate) fn processors() -> Vec<usize> {
     (0..CpuSet::MAX_CPU).filter(|processor| set.is_set(*processor)).collect()
 }
 
-/// A port of 127.0.0.1 that was free a moment ago.
+/// A port of 127.0.0.1 that was free a moment ago, below those that the kernel gives to outgoing connections, of which one
+/// could take it away again.
 pub(crate) fn free_port() -> anyhow::Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("looking for a free port")?;
-    Ok(listener.local_addr()?)
+    (0..PORTS_TRIED)
+        .map(|_| SocketAddr::from((Ipv4Addr::LOCALHOST, rand::rng().random_range(10_000..30_000))))
+        .find(|address| TcpListener::bind(address).is_ok())
+        .context("there is no free port between 10000 and 30000")
 }
 
 fn keep_lines(output: impl Read + Send + 'static, said: &Arc<Mutex<VecDeque<String>>>) {

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use rand::Rng as _;
 use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_fanfare-loadtest");
@@ -116,9 +117,11 @@ fn process_id(address: SocketAddr) -> Option<u32> {
     answer.lines().find_map(|line| line.strip_prefix("process_id:")?.parse().ok())
 }
 
-/// An address that was free a moment ago.
+/// An address that was free a moment ago, with a port that the kernel gives to no outgoing connection.
 pub fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    let mut addresses =
+        std::iter::repeat_with(|| SocketAddr::from(([127, 0, 0, 1], rand::rng().random_range(10_000..30_000))));
+    addresses.find(|address| TcpListener::bind(address).is_ok()).unwrap()
 }
 
 /// Waits for a condition, and not for ever.

@@ -58,7 +58,8 @@ fn nodes_tenants_and_a_user_are_shown_as_tables() {
         client("acme", "7", &clients_of_two),
         client("globex", "42", &clients_of_two),
     ];
-    let out = stats_until(&["--node", &api], |out| out.contains("2 nodes") && out.contains("acme              3"));
+    let all = ["2 nodes", "acme              3", "globex            1"];
+    let out = stats_until(&["--node", &api], |out| all.iter().all(|part| out.contains(part)));
     // How long they run differs.
     let mut lines = out.lines();
     let mut columns = || lines.next().unwrap().split_whitespace().collect::<Vec<_>>();
