@@ -7,6 +7,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import subprocess
 import termios
 import threading
@@ -38,6 +39,12 @@ class Result:
     failed: str
 
 
+def _take_terminal() -> None:
+    fcntl.ioctl(1, termios.TIOCSCTTY, 0)
+    # Who runs this in the background ignores Ctrl-C, and a shell can't take that back.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal:
     def __init__(self, directory: Path, environment: dict[str, str]):
         self.master, slave = pty.openpty()
@@ -55,7 +62,7 @@ class Terminal:
             env=environment | {"DOCS_RESULTS": str(results)},
             start_new_session=True,
             pass_fds=(results,),
-            preexec_fn=lambda: fcntl.ioctl(1, termios.TIOCSCTTY, 0),
+            preexec_fn=_take_terminal,
         )
         os.close(slave)
         os.close(results)
