@@ -70,9 +70,19 @@ fn wrong_setup_is_told_with_code_2() {
 
 #[test]
 fn help_teaches_by_example() {
-    for command in
-        ["", "fanout", "channels", "idle", "storm", "recover", "rolling-restart", "redis-restart", "publish", "floor"]
-    {
+    for command in [
+        "",
+        "fanout",
+        "channels",
+        "idle",
+        "storm",
+        "recover",
+        "rolling-restart",
+        "scale-out",
+        "redis-restart",
+        "publish",
+        "floor",
+    ] {
         let output = support::command(&format!("{command} --help")).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         assert_eq!(output.status.code(), Some(0), "{command}");
