@@ -156,11 +156,11 @@ async fn a_backends_own_span_is_the_parent_of_the_nodes() {
     let mut client = subscriber(&node).await;
     let publisher = Publisher::connect(&redis.url()).await.unwrap();
     let (tenant, topic) = (Tenant::parse("acme").unwrap(), Topic::parse("channel:orders").unwrap());
-    publisher.publish(&tenant, &topic, &Event::new("from.a.library")).await.unwrap();
+    publisher.publish(&tenant, &topic, &Event::new("sent by a library")).await.unwrap();
     let deliver = collector.span("deliver channel").await;
     let send = spans.get_finished_spans().unwrap().into_iter().find(|span| {
         let is_type = |attribute: &KeyValue| attribute.key.as_str() == "fanfare.event.type";
-        span.attributes.iter().any(|attribute| is_type(attribute) && attribute.value.as_str() == "from.a.library")
+        span.attributes.iter().any(|attribute| is_type(attribute) && attribute.value.as_str() == "sent by a library")
     });
     let send = send.unwrap().span_context;
     deliver.assert_child_of(&send.trace_id().to_string(), &send.span_id().to_string());
