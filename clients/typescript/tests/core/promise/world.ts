@@ -1,36 +1,28 @@
-/** A client, its app, its gateway and the network between them, to all of which things happen. */
+/** A client and its app in their surroundings, to all of which things happen. */
 
 import { type Channel, type Client, createClient, type Gap, type Message, type Off } from '@fanfare/client';
-import { createFakeGateway, type FakeGateway } from '@fanfare/client/testing';
 import { vi } from 'vitest';
 import { sleeper } from '../../support/wake.ts';
 import { type Listener, Model } from './model.ts';
 import type { Random } from './random.ts';
+import { Surroundings } from './surroundings.ts';
 import { arrive, NOW, pass } from './time.ts';
+import { CHANNELS, DURABLE, Topics } from './topics.ts';
 
-/** `audit` is durable by the operator's rule, `ledger` as the app says, and in the others there is both. */
-const CHANNELS = ['orders', 'board', 'audit', 'ledger'] as const;
-const DURABLE = ['channel:audit', 'channel:ledger'];
 /** The longest that a client may take to be live again when nothing keeps it: a backoff, or what it was told, and a try. */
 const HEALED_MS = 180_000;
 
 export class World {
   readonly transcript: string[] = [];
   readonly model: Model;
-  readonly #gateway: FakeGateway;
+  /** What happens to it happens here. */
+  readonly around: Surroundings;
+  readonly #topics = new Topics();
   readonly #client: Client;
   readonly #lifecycle = sleeper();
   readonly #page = new Map<string, Listener>();
   readonly #components = new Map<string, { listener: Listener; off: Off }>();
   #mounted = 0;
-  /** The channel that somebody came to or left last: there is most of the traffic. */
-  #busy = 'orders';
-  readonly #refusals: Off[] = [];
-  /** Connections that were frozen: nothing will ever come from them. */
-  readonly #dead = new Set<string>();
-  #isFrozen = false;
-  /** The last message of a slower network has arrived by then, Unix ms. */
-  #quietAt = 0;
   #wasConnected = false;
   /** `connect()` was called, or the like. */
   #isKept = false;
@@ -46,13 +38,8 @@ export class World {
 
   constructor(random: Random) {
     this.model = new Model(DURABLE, (what) => this.#say(what));
-    this.#gateway = createFakeGateway({
-      durable: ['channel:audit'],
-      answerEvents: 2 + random.below(3),
-      tokenTtlMs: random.pick([40_000, 600_000]),
-      pingMs: 10_000,
-    });
-    const { url, WebSocket, fetch } = this.#gateway;
+    this.around = new Surroundings(random, this.#topics, (what) => this.#say(what));
+    const { url, WebSocket, fetch } = this.around.gateway;
     this.#client = createClient({
       url,
       WebSocket,
@@ -62,7 +49,7 @@ export class World {
       durable: ['channel:ledger'],
       lingerMs: random.pick([0, 300, 2_500]),
     });
-    this.#gateway.onRequest('echo', (n: number) => this.#answer(n));
+    this.around.gateway.onRequest('echo', (n: number) => this.#answer(n));
     this.#watch();
   }
 
@@ -84,8 +71,8 @@ export class World {
     if (next === 'slow') {
       await new Promise((resolve) => setTimeout(resolve, 3_000));
     }
-    const channels = next === 'narrow' ? CHANNELS.filter((name) => name !== this.#busy) : CHANNELS;
-    return next === 'none' ? null : this.#gateway.token({ user: this.#user, channels });
+    const channels = next === 'narrow' ? CHANNELS.filter((name) => name !== this.#topics.busy) : CHANNELS;
+    return next === 'none' ? null : this.around.gateway.token({ user: this.#user, channels });
   }
 
   #answer(n: number): Promise<number> | number {
@@ -99,11 +86,6 @@ export class World {
     return n % 3 === 0 ? new Promise((resolve) => setTimeout(() => resolve(n), 400 * (n % 6))) : n;
   }
 
-  #isOverWebSocket(): boolean {
-    const alive = this.#gateway.connections.filter(({ id }) => !this.#dead.has(id));
-    return alive.length > 0 && alive.every(({ transport }) => transport === 'websocket');
-  }
-
   /** What the app sees, all the time. */
   #watch(): void {
     const own = ['tenant', 'user:42', 'user:7'];
@@ -114,7 +96,7 @@ export class World {
     this.#client.on('*', (message) => this.model.message(this.#page.get(message.topic) as Listener, message));
     this.#client.onGap((gap) => {
       this.#say(`gap ${gap.lost}/${gap.reason} of ${gap.topic}`);
-      this.model.gap(this.#page.get(gap.topic) as Listener, gap, this.#isOverWebSocket());
+      this.model.gap(this.#page.get(gap.topic) as Listener, gap, this.around.isOverWebSocket());
       this.model.gapTold(gap);
     });
     this.#client.onError(({ code, message }) => this.#say(`error ${code}: ${message}`));
@@ -137,7 +119,7 @@ export class World {
         this.model.stands('tenant');
         this.model.stands(`user:${state.user}`);
         this.model.connected(state.resumed);
-        if (!this.#isFrozen && Date.now() >= this.#quietAt && this.#gateway.latencyMs === 0) {
+        if (this.around.isQuiet()) {
           // What happened before this step is over.
           this.model.check('connected', this.#live(), this.#stepFrom);
         }
@@ -165,13 +147,13 @@ export class World {
   }
 
   publish(draw: Random): void {
-    const topic = this.#anyTopic(draw);
+    const topic = this.#topics.any(draw);
     const isDurable = DURABLE.includes(topic) || draw.chance(0.6);
     const count = draw.chance(0.3) ? 1 + draw.below(9) : 1;
     for (let each = 0; each < count; each++) {
       const n = this.model.published(topic, isDurable);
       this.#say(`publish ${isDurable ? 'durable' : 'ephemeral'} ${topic} #${n}`);
-      this.#gateway.publish(topic, { type: 'event', data: { n } }, { durable: isDurable });
+      this.around.gateway.publish(topic, { type: 'event', data: { n } }, { durable: isDurable });
     }
   }
 
@@ -184,8 +166,8 @@ export class World {
   }
 
   mount(draw: Random): void {
-    const channel = this.#client.channel(this.#anyChannel(draw));
-    this.#busy = channel.name;
+    const channel = this.#client.channel(this.#topics.anyChannel(draw));
+    this.#topics.busy = channel.name;
     const { topic } = channel;
     this.#mounted += 1;
     const name = `component ${this.#mounted}`;
@@ -201,7 +183,7 @@ export class World {
     this.#say(`${name} mounts on ${topic}${looks ? ', and looks who is there' : ''}`);
     const offs = [
       channel.on('*', (message: Message) => told(() => this.model.message(listener, message))),
-      channel.onGap((gap: Gap) => told(() => this.model.gap(listener, gap, this.#isOverWebSocket()))),
+      channel.onGap((gap: Gap) => told(() => this.model.gap(listener, gap, this.around.isOverWebSocket()))),
       ...(looks ? [channel.presence.subscribe(() => {})] : []),
     ];
     const off = () => {
@@ -220,13 +202,13 @@ export class World {
       this.model.leaves(component.listener);
       component.off();
       this.#components.delete(name);
-      this.#busy = this.#channel(component.listener.topic).name;
+      this.#topics.busy = this.#channel(component.listener.topic).name;
     }
   }
 
   async wait(draw: Random): Promise<void> {
     // Most happens while messages are under way.
-    const underWay = 3 * this.#gateway.latencyMs;
+    const underWay = 3 * this.around.gateway.latencyMs;
     const ms = draw.below(draw.pick([20, 400, 3_000, 20_000, 90_000, underWay, underWay, underWay]) + 1);
     this.#say(`${ms} ms pass`);
     await pass(ms);
@@ -235,7 +217,7 @@ export class World {
   /** Nothing is under way by now. */
   async look(): Promise<void> {
     const sent = () => this.#client.health.get().sent;
-    await pass(Math.max(0, this.#quietAt - Date.now()));
+    await pass(this.around.quietInMs());
     // Until the client has nothing to say any more, such as to ask for the rest of what was missed.
     let happened = 0;
     for (let before = -1, rounds = 0; before < sent(); rounds++) {
@@ -245,7 +227,7 @@ export class World {
       }
       before = sent();
       happened = this.model.now;
-      await pass(2 * this.#gateway.latencyMs + 100);
+      await pass(2 * this.around.gateway.latencyMs + 100);
     }
     this.#check('by now', happened);
   }
@@ -253,8 +235,10 @@ export class World {
   /** Of what was published until `before`, by the model's clock, nothing is under way. */
   #check(when: string, before: number): boolean {
     const state = this.#client.state.get();
-    const connection = this.#gateway.connections.find(({ id }) => 'connection' in state && id === state.connection);
-    const isLive = connection !== undefined && !this.#isFrozen && !this.#dead.has(connection.id);
+    const connection = this.around.gateway.connections.find(
+      ({ id }) => 'connection' in state && id === state.connection,
+    );
+    const isLive = connection !== undefined && this.around.reaches(connection.id);
     if (isLive) {
       const topics = this.#live();
       this.model.check(when, topics, before);
@@ -280,108 +264,6 @@ export class World {
   #unanswered(): string[] {
     const topics = new Set([...this.#components.values()].map(({ listener }) => listener.topic));
     return [...topics].filter((topic) => this.#channel(topic).state.get().status === 'subscribing');
-  }
-
-  drop(draw: Random): void {
-    const code = draw.pick([1006, 1006, 1001, 1011, 1012, 1013, 4408, 4413, 4429]);
-    this.#say(`connections drop with ${code}`);
-    this.#gateway.drop(code);
-  }
-
-  farewell(draw: Random): void {
-    const code = draw.pick([1012, 1012, 1013, 1011, 1000, 4403, 4400]);
-    const after_ms = draw.chance(0.5) ? draw.below(20_000) : 0;
-    this.#say(`farewell ${code}, after ${after_ms} ms`);
-    this.#gateway.disconnect({ code, after_ms });
-  }
-
-  freeze(): void {
-    this.#say('the network is dead');
-    this.#isFrozen = true;
-    for (const { id } of this.#gateway.connections) {
-      this.#dead.add(id);
-    }
-    this.#gateway.freeze();
-  }
-
-  thaw(): void {
-    if (this.#isFrozen) {
-      this.#say('the network is back');
-      // What was opened meanwhile would come to life.
-      this.#gateway.freeze();
-      this.#gateway.thaw();
-      this.#isFrozen = false;
-    }
-  }
-
-  stop(): void {
-    this.#say('the gateway stops');
-    this.#gateway.stop();
-  }
-
-  start(): void {
-    this.#gateway.start();
-  }
-
-  block(draw: Random): void {
-    this.#say('WebSockets are blocked');
-    this.#gateway.blocksWebSockets = true;
-    if (draw.chance(0.7)) {
-      this.#gateway.drop();
-    }
-  }
-
-  unblock(): void {
-    this.#gateway.blocksWebSockets = false;
-  }
-
-  slow(draw: Random): void {
-    this.#setLatency(draw.pick([0, 5, 40, 700, 700, 2_000]));
-  }
-
-  #setLatency(ms: number): void {
-    this.#say(`messages take ${ms} ms`);
-    this.#quietAt = Math.max(this.#quietAt, Date.now() + 6 * this.#gateway.latencyMs);
-    this.#gateway.latencyMs = ms;
-  }
-
-  trim(draw: Random): void {
-    const [topic, keep] = [this.#anyTopic(draw), draw.below(4)];
-    this.#say(`${topic} keeps ${keep} events`);
-    this.#gateway.trim(topic, keep);
-  }
-
-  forget(draw: Random): void {
-    const topic = this.#anyTopic(draw);
-    this.#say(`${topic} begins anew`);
-    this.#gateway.forget(topic);
-  }
-
-  gap(draw: Random): void {
-    const topic = this.#anyTopic(draw);
-    this.#gateway.gap(topic, draw.pick([{}, { lost: 'all', reason: 'expired' }]));
-  }
-
-  refuse(draw: Random): void {
-    const [name, code] = [this.#anyChannel(draw), draw.pick(['unavailable', 'unavailable', 'forbidden'])];
-    this.#say(`channel:${name} is refused as ${code}`);
-    this.#refusals.push(this.#gateway.refuse(`channel:${name}`, code));
-  }
-
-  allow(): void {
-    for (const allow of this.#refusals.splice(0)) {
-      allow();
-    }
-  }
-
-  refuseToken(): void {
-    this.#say('the next token is refused');
-    this.#gateway.refuseTokens(1);
-  }
-
-  expireTokens(): void {
-    this.#say('all tokens expire');
-    this.#gateway.expireTokens();
   }
 
   token(draw: Random): void {
@@ -438,7 +320,7 @@ export class World {
   }
 
   ownPublish(draw: Random): void {
-    const channel = this.#client.channel(this.#anyChannel(draw));
+    const channel = this.#client.channel(this.#topics.anyChannel(draw));
     const isDurable = DURABLE.includes(channel.topic) || draw.chance(0.5);
     const n = this.model.published(channel.topic, isDurable, true);
     this.#say(`the app publishes ${isDurable ? 'durable' : 'ephemeral'} ${channel.topic} #${n}`);
@@ -459,16 +341,9 @@ export class World {
     // The last of the traffic.
     await pass(20_000);
     this.#say('all is well again');
-    this.thaw();
-    this.start();
-    if (random.chance(0.5)) {
-      this.unblock();
-    }
-    this.allow();
-    this.#gateway.refuseTokens(0);
+    this.around.heal(random);
     this.#nextToken = undefined;
-    this.#setLatency(0);
-    await pass(Math.max(0, this.#quietAt - Date.now()) + 100);
+    await pass(this.around.quietInMs() + 100);
     this.#release = this.#client.retain();
     for (let ms = 0; ms < HEALED_MS && !this.#isWell(); ms += 1_000) {
       this.#tryAgain();
@@ -508,7 +383,7 @@ export class World {
     return (
       this.#client.state.get().status === 'connected' &&
       topics.every((topic) => this.#channel(topic).state.get().status === 'subscribed') &&
-      this.#gateway.connections.some(({ id }) => !this.#dead.has(id))
+      this.around.alive().length > 0
     );
   }
 
@@ -520,10 +395,9 @@ export class World {
       off();
     }
     await pass(3_000);
-    const live = () => this.#gateway.connections.filter(({ id }) => !this.#dead.has(id));
-    const isLeft = live().some(({ topics, transport }) => transport === 'websocket' && topics.length > 2);
+    const isLeft = this.around.alive().some(({ topics, transport }) => transport === 'websocket' && topics.length > 2);
     if (isLeft) {
-      this.model.violated(`still subscribed: ${live().map(({ topics }) => topics)}`);
+      this.model.violated(`still subscribed: ${this.around.alive().map(({ topics }) => topics)}`);
     }
     this.#release();
     if (this.#isKept) {
@@ -531,14 +405,14 @@ export class World {
     }
     // As long as a backend may take.
     await pass(11_000);
-    if (live().length > 0) {
-      this.model.violated(`${live().length} connections are left`);
+    if (this.around.alive().length > 0) {
+      this.model.violated(`${this.around.alive().length} connections are left`);
     }
     if (this.#lifecycle.listeners > 0) {
       this.model.violated(`${this.#lifecycle.listeners} listeners are left`);
     }
     // Those that are dead the gateway has not given up yet.
-    this.#gateway.drop();
+    this.around.gateway.drop();
     await arrive();
     if (vi.getTimerCount() > 0) {
       this.model.violated(`${vi.getTimerCount()} timers are left`);
@@ -547,15 +421,5 @@ export class World {
 
   #channel(topic: string): Channel<string> {
     return this.#client.channel(topic.slice('channel:'.length));
-  }
-
-  #anyChannel(draw: Random): string {
-    return draw.chance(0.5) ? this.#busy : draw.pick(CHANNELS);
-  }
-
-  #anyTopic(draw: Random): 'tenant' {
-    return (
-      draw.chance(0.7) ? `channel:${this.#anyChannel(draw)}` : draw.pick(['tenant', 'user:42', 'user:7'])
-    ) as 'tenant';
   }
 }
