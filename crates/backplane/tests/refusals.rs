@@ -231,7 +231,7 @@ async fn servers_that_this_version_cant_use_are_named() {
     let error = error_of(config(&sentinel)).await;
     assert!(error.contains("it is a Sentinel: write redis+sentinel://"), "{error}");
 
-    let cluster = RedisProcess::start_with(&["--cluster-enabled", "yes"]);
+    let cluster = RedisProcess::start_with(&["--cluster-enabled", "yes", "--cluster-port", &free_port().to_string()]);
     let error = error_of(config(&cluster.url())).await;
     assert!(error.contains("it is a node of a Redis Cluster: write redis+cluster://host:port,host:port"), "{error}");
 

@@ -1,5 +1,6 @@
 //! A real `redis-server` for one test, on a free port of the loopback interface, killed when dropped.
 
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -70,10 +71,9 @@ impl RedisProcess {
         let process = self.process.insert(process);
         let socket = self.directory.path().join(SOCKET);
         let mut is_running = true;
-        // The Unix socket, which nobody else can have, is opened last.
-        wait_until("redis-server accepts connections or has ended", || {
+        wait_until("redis-server answers or has ended", || {
             is_running = matches!(process.try_wait(), Ok(None));
-            !is_running || UnixStream::connect(&socket).is_ok()
+            !is_running || answers(&socket)
         });
         is_running
     }
@@ -155,6 +155,19 @@ impl Drop for RedisProcess {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Whether a server answers on its Unix socket, which nobody else can have. It opens that before a cluster's bus, whose port
+/// may be taken, and answers only when it has all of its ports.
+fn answers(socket: &Path) -> bool {
+    let ask = || {
+        let mut stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(b"PING\r\n")?;
+        // Whatever it says: it may want a password first.
+        stream.read_exact(&mut [0])
+    };
+    ask().is_ok()
 }
 
 /// A port that nobody listens on, and that the process is given only once: its first user may not listen yet. It lies
