@@ -39,9 +39,9 @@ def until(what: str, is_so: Callable[[], Any]) -> Any:
 
 
 def free_port() -> int:
-    """A port below those that the kernel gives to outgoing connections, given away once."""
+    """A port that only these tests use, below those that the kernel gives to outgoing connections, given away once."""
     while True:
-        port = 10_000 + next(_turns) % 20_000
+        port = 20_000 + next(_turns) % 4_000
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port

@@ -81,12 +81,12 @@ export class Running {
 }
 
 /**
- * A port that nobody listens on, for the moment. It is below those that systems give to connections, which would take the port
- * of a server that is killed before it is started again.
+ * A port that nobody listens on, for the moment, out of those that only these tests use. It is below those that systems give to
+ * connections, which would take the port of a server that is killed before it is started again.
  */
 export async function freePort(): Promise<number> {
   for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    const port = 24_000 + Math.floor(Math.random() * 4_000);
     const server = createServer();
     server.listen(port, '127.0.0.1');
     try {

@@ -1,11 +1,12 @@
 //! A real `redis-server` for one test, on a free port of the loopback interface, killed when dropped.
 
+use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -170,18 +171,52 @@ fn answers(socket: &Path) -> bool {
     ask().is_ok()
 }
 
-/// A port that nobody listens on, and that the process is given only once: its first user may not listen yet. It lies
-/// below those that the kernel gives to outgoing connections, of which one could take it away again.
+/// A port that nobody listens on, and that no other test of Rust is given while this process lives: its user may not listen
+/// yet, or not at the moment. It lies below those that the kernel gives to outgoing connections, of which one could take it
+/// away again, and below those of the tests in Python (from 20,000), Node (24,000) and the browser (28,000).
 pub(crate) fn free_port() -> u16 {
-    static TURN: AtomicU32 = AtomicU32::new(0);
+    static PORTS: Mutex<Ports> = Mutex::new(Ports { block: None, handed_out: BLOCK });
+    let mut ports = PORTS.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
-        let turn = TURN.fetch_add(1, Ordering::Relaxed);
-        let port = 10_000 + (std::process::id().wrapping_mul(7_919).wrapping_add(turn)) % 20_000;
-        let port = u16::try_from(port).expect("less than 30,000");
+        let port = ports.next();
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
     }
+}
+
+const FIRST_PORT: u16 = 10_000;
+const BLOCK: u16 = 100;
+const BLOCKS: u16 = 100;
+
+/// A block of ports, whose file this process has locked. The kernel unlocks it when the process ends, however it ends.
+struct Ports {
+    block: Option<(u16, File)>,
+    handed_out: u16,
+}
+
+impl Ports {
+    fn next(&mut self) -> u16 {
+        if self.handed_out == BLOCK {
+            // Servers in the block that is full may live on.
+            std::mem::forget(self.block.replace(claim()));
+            self.handed_out = 0;
+        }
+        let (block, _) = self.block.as_ref().expect("it was just claimed");
+        self.handed_out += 1;
+        FIRST_PORT + block * BLOCK + self.handed_out - 1
+    }
+}
+
+/// Locks the file of a block that nobody has.
+fn claim() -> (u16, File) {
+    let directory = std::env::temp_dir().join("fanfare-test-ports");
+    std::fs::create_dir_all(&directory).expect("a directory for locks");
+    let open = |block: u16| File::create(directory.join(block.to_string())).expect("a file for a lock");
+    (0..BLOCKS)
+        .map(|block| (block, open(block)))
+        .find(|(_, file)| file.try_lock().is_ok())
+        .unwrap_or_else(|| panic!("other tests have all ports from {FIRST_PORT} on: see {}", directory.display()))
 }
 
 /// Waits for a condition that nothing announces.
