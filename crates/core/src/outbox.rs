@@ -28,7 +28,8 @@ const SLICES_MAX: usize = 64;
 
 /// A bounded queue of wire bytes in front of one client's socket.
 pub struct Outbox {
-    wire: Box<dyn Wire>,
+    /// Shared with whoever reads from the socket: one place in memory for both.
+    wire: Arc<dyn Wire>,
     codec: Codec,
     bytes_max: usize,
     budget: Arc<Budget>,
@@ -77,7 +78,7 @@ pub enum Need {
 pub enum Flush {
     /// At once, if the socket takes it.
     Now,
-    /// With the next [`Outbox::flush`]: more for the same client is about to come.
+    /// With the next push: more for the same client is about to come.
     Later,
 }
 
@@ -96,7 +97,7 @@ pub enum Pushed {
 
 impl Outbox {
     /// An empty outbox of at most `bytes_max` bytes before `wire`, counted into `budget`.
-    pub fn new(wire: Box<dyn Wire>, codec: Codec, bytes_max: usize, budget: Arc<Budget>) -> Self {
+    pub fn new(wire: Arc<dyn Wire>, codec: Codec, bytes_max: usize, budget: Arc<Budget>) -> Self {
         let state = State {
             queue: Queue::new(codec),
             phase: Phase::Open,
@@ -150,11 +151,6 @@ impl Outbox {
                 state.queue.advance(taken);
             }
         })
-    }
-
-    /// Offers the socket what waits.
-    pub fn flush(&self) -> Pushed {
-        self.push(Flush::Now, |_| {})
     }
 
     /// The socket is writable again: goes on.

@@ -128,7 +128,7 @@ mod tests {
     }
 
     fn session(id: u64) -> Arc<Session> {
-        let outbox = Outbox::new(Box::new(Deferred), Codec::Json, 1_000, Arc::new(Budget::new(0)));
+        let outbox = Outbox::new(Arc::new(Deferred), Codec::Json, 1_000, Arc::new(Budget::new(0)));
         Arc::new(Session::new(SessionId(id), outbox, 25_000, Millis(0)))
     }
 

@@ -2,7 +2,7 @@
 //! socket and no task.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use fanfare_protocol::{CloseCode, Codec, ServerFrame};
@@ -38,8 +38,8 @@ pub struct Session {
     check_at: AtomicU64,
     /// Whether a token has been accepted; before that, the session ends for want of one.
     authenticated: AtomicBool,
-    /// Has something that waits for [`Session::flush`].
-    dirty: AtomicBool,
+    /// Batches that are about to be delivered together. Only its shard counts.
+    expected: AtomicU32,
 }
 
 /// Why a session ends: what the client is told before the close frame.
@@ -102,7 +102,7 @@ impl Session {
             ends_at: AtomicU64::new(u64::MAX),
             check_at: AtomicU64::new(0),
             authenticated: AtomicBool::new(false),
-            dirty: AtomicBool::new(false),
+            expected: AtomicU32::new(0),
         }
     }
 
@@ -132,8 +132,11 @@ impl Session {
         self.sent(self.outbox.send(bytes), now)
     }
 
-    /// Delivers events.
-    pub fn deliver(&self, batch: &Arc<Batch>, flush: Flush, now: Millis) -> Pushed {
+    /// Delivers events. Those of [`Session::expect`] are left for later, but for the last, with which all of them go out.
+    pub fn deliver(&self, batch: &Arc<Batch>, now: Millis) -> Pushed {
+        let others = self.expected.load(Ordering::Relaxed).saturating_sub(1);
+        self.expected.store(others, Ordering::Relaxed);
+        let flush = if others == 0 { Flush::Now } else { Flush::Later };
         let pushed = if flush == Flush::Now && !batch.has_exceptions() {
             self.outbox.deliver_whole(batch)
         } else {
@@ -142,15 +145,9 @@ impl Session {
         self.sent(pushed, now)
     }
 
-    /// Notes that it has to be flushed; says whether that is news.
-    pub fn mark_dirty(&self) -> bool {
-        !self.dirty.swap(true, Ordering::Relaxed)
-    }
-
-    /// Offers the socket what [`Session::deliver`] left for later.
-    pub fn flush(&self, now: Millis) -> Pushed {
-        self.dirty.store(false, Ordering::Relaxed);
-        self.sent(self.outbox.flush(), now)
+    /// One more batch is about to be delivered together with others.
+    pub fn expect(&self) {
+        self.expected.store(self.expected.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
     /// Ends the session with `farewell` after all that waits; says whether this was its first end.
@@ -239,15 +236,26 @@ impl Session {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use std::collections::HashSet;
+    use std::io::{self, IoSlice};
 
     use super::*;
-    use crate::{Budget, Deferred, TopicId};
+    use crate::{Budget, Deferred, TopicId, Wire};
     use fanfare_protocol::{Event, TopicKey};
 
     const PING_MS: u64 = 20_000;
 
+    /// Takes all, and counts how often it was asked.
+    struct Counting(Arc<AtomicU32>);
+
+    impl Wire for Counting {
+        fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(slices.iter().map(|slice| slice.len()).sum())
+        }
+    }
+
     fn session(id: u64, now: u64) -> Session {
-        let outbox = Outbox::new(Box::new(Deferred), Codec::Json, 1_000, Arc::new(Budget::new(0)));
+        let outbox = Outbox::new(Arc::new(Deferred), Codec::Json, 1_000, Arc::new(Budget::new(0)));
         Session::new(SessionId(id), outbox, PING_MS, Millis(now))
     }
 
@@ -407,19 +415,24 @@ mod tests {
         drain(&session);
         let now = start + 1_000;
         session.heard(now);
-        assert_eq!(session.deliver(&batch(Some(SessionId(1))), Flush::Now, now), Pushed::Written(0));
+        assert_eq!(session.deliver(&batch(Some(SessionId(1))), now), Pushed::Written(0));
         assert_eq!(session.pulse(now), Pulse::Quiet(start + PING_MS));
-        assert_eq!(session.deliver(&batch(Some(SessionId(2))), Flush::Now, now), Pushed::Waiting(0));
+        assert_eq!(session.deliver(&batch(Some(SessionId(2))), now), Pushed::Waiting(0));
         assert_eq!(session.pulse(now), Pulse::Quiet(now + PING_MS));
     }
 
     #[test]
-    fn it_is_dirty_until_it_is_flushed() {
-        let session = session(1, 0);
-        session.deliver(&batch(None), Flush::Later, Millis(0));
-        assert_eq!([session.mark_dirty(), session.mark_dirty()], [true, false]);
-        session.flush(Millis(0));
-        assert!(session.mark_dirty());
+    fn batches_that_are_delivered_together_go_out_with_the_last() {
+        let offered = Arc::new(AtomicU32::new(0));
+        let outbox =
+            Outbox::new(Arc::new(Counting(Arc::clone(&offered))), Codec::Json, 1_000, Arc::new(Budget::new(0)));
+        let session = Session::new(SessionId(1), outbox, PING_MS, Millis(0));
+        (0..3).for_each(|_| session.expect());
+        let offers = [None, Some(SessionId(1)), None, None].map(|except| {
+            session.deliver(&batch(except), Millis(0));
+            offered.load(Ordering::Relaxed)
+        });
+        assert_eq!(offers, [0, 0, 1, 2], "three together, and one alone");
     }
 
     #[test]

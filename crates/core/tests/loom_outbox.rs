@@ -153,9 +153,9 @@ fn run_task(outbox: &Outbox, socket: &Socket, transport: Transport) -> CloseCode
 }
 
 fn outbox(transport: Transport, socket: &Socket) -> Arc<Outbox> {
-    let wire: Box<dyn Wire> = match transport {
-        Transport::Plain => Box::new(socket.clone()),
-        Transport::Tls => Box::new(Deferred),
+    let wire: std::sync::Arc<dyn Wire> = match transport {
+        Transport::Plain => std::sync::Arc::new(socket.clone()),
+        Transport::Tls => std::sync::Arc::new(Deferred),
     };
     Arc::new(Outbox::new(wire, Codec::Json, 1_000, std::sync::Arc::new(Budget::new(0))))
 }

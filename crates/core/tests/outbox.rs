@@ -260,7 +260,7 @@ impl Pair {
                 assert_eq!(pushed, self.model.push(pieces, Flush::Now, self.socket.seen()));
             }
             Call::Flush => {
-                let pushed = self.outbox.flush();
+                let pushed = self.outbox.send(Bytes::new());
                 assert_eq!(pushed, self.model.push(Vec::new(), Flush::Now, self.socket.seen()));
             }
             Call::Resume => assert_eq!(self.outbox.resume(), self.model.drain(self.socket.seen())),

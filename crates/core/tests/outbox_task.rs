@@ -49,7 +49,7 @@ impl Task {
         let socket = FakeSocket::default();
         let wire = match transport {
             Transport::Plain => socket.wire(),
-            Transport::Tls => Box::new(Deferred),
+            Transport::Tls => Arc::new(Deferred),
         };
         let outbox = Outbox::new(wire, Codec::Json, bytes_max, Arc::new(Budget::new(0)));
         let alarm = Arc::new(Alarm::default());
@@ -145,7 +145,7 @@ proptest! {
                     is_flushed &= task.outbox.deliver(&batch, SessionId(1), Flush::Later) == Pushed::Closed;
                 }
                 Step::Flush => {
-                    task.outbox.flush();
+                    task.outbox.send(bytes::Bytes::new());
                     is_flushed = true;
                 }
                 Step::Close { drop_waiting } => {
@@ -166,7 +166,7 @@ proptest! {
         prop_assert_eq!(ends == 1 || task.told.contains(&Need::Gone), is_closed);
         prop_assert!(task.alarms() <= task.told.len());
 
-        task.outbox.flush();
+        task.outbox.send(bytes::Bytes::new());
         task.becomes_writable(&[Take::UpTo(usize::MAX); 100]);
         prop_assert_eq!(task.outbox.waiting_bytes(), 0);
         prop_assert!(split_frames(&task.socket.received()).1.is_empty() || task.told.contains(&Need::Gone));
@@ -235,7 +235,7 @@ fn a_push_that_does_not_fit_is_the_last_one_even_if_its_pusher_does_not_close() 
     assert_eq!(task.outbox.waiting_bytes(), frame.len() - 4, "what was begun");
     task.socket.set(&[Take::UpTo(usize::MAX)]);
     assert_eq!(task.outbox.send(frame.clone()), Pushed::Overflowed);
-    assert_eq!(task.outbox.flush(), Pushed::Overflowed);
+    assert_eq!(task.outbox.send(bytes::Bytes::new()), Pushed::Overflowed);
     let farewell = note(Codec::Json, 4413);
     assert!(task.outbox.close(CloseCode::Slow, farewell.clone(), false));
     assert_eq!(task.socket.received(), [frame, farewell].concat());

@@ -22,7 +22,7 @@ use fanfare_core::topics::{ShardId, Topics};
 use fanfare_core::{Session, SessionId, TopicId};
 use fanfare_protocol::{EnvelopeError, Event, Kept, Position, TopicKey, payload};
 use futures_util::FutureExt;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::MissedTickBehavior;
 
 use self::arrived::{Arrived, Taken};
@@ -126,6 +126,8 @@ pub struct Hub {
     joins: Joins<Join>,
     is_up: bool,
     arrived: Arrived,
+    /// As many as there are shards: a shard at work has one of them.
+    turns: Arc<Semaphore>,
     /// For what a sequence says; empty between events.
     told: Vec<Told<Event>>,
     reads: Reads,
@@ -153,6 +155,7 @@ impl Hub {
         let (sender, commands) = mpsc::channel(QUEUE_MAX);
         let limits = ReadLimits { events_max: READ_EVENTS_MAX, bytes_max: config.outbox_bytes_max / 2 };
         let hub = Self {
+            turns: Arc::new(Semaphore::new(around.shards.len())),
             commands,
             reads: Reads::new(around.backplane.clone(), limits),
             around,
@@ -190,17 +193,19 @@ impl Hub {
             tokio::select! {
                 count = self.around.inbox.recv_many(&mut notices, NOTICES_A_TURN) => {
                     if count == 0 {
-                        return;
+                        return self.hand_over().await;
                     }
                     for notice in notices.drain(..) {
                         self.notice(notice).await;
                     }
-                    self.hand_over().await;
                 }
+                // While shards are at work, events gather and then travel together: a write for each client and all of them.
+                turn = all(&self.turns, self.around.shards.len()), if !self.arrived.is_empty() => self.hand_over_in(turn).await,
                 count = self.commands.recv_many(&mut commands, COMMANDS_A_TURN) => {
                     if count == 0 {
                         return;
                     }
+                    self.hand_over().await;
                     for command in commands.drain(..) {
                         self.command(command).await;
                     }
@@ -214,6 +219,8 @@ impl Hub {
     }
 
     async fn tick(&mut self) {
+        // Topics that end here may have some.
+        self.hand_over().await;
         let expired = self.topics.expire(self.around.clock.now(), self.config.unsubscribe_delay_ms);
         if !expired.is_empty() {
             let (ids, keys): (Vec<_>, Vec<_>) = expired.into_iter().unzip();
@@ -349,14 +356,23 @@ impl Hub {
         self.arrived.add(id, (told.into(), except.into()), delivery, received);
     }
 
-    /// Hands what has arrived to the shards that have subscribers of it.
+    /// Hands what has arrived to the shards, if anything has: waits until none is at work.
     async fn hand_over(&mut self) {
+        if !self.arrived.is_empty() {
+            let turn = all(&self.turns, self.around.shards.len()).await;
+            self.hand_over_in(turn).await;
+        }
+    }
+
+    /// Hands what has arrived to the shards that have subscribers of it, with a part of the turn for each.
+    async fn hand_over_in(&mut self, mut turn: OwnedSemaphorePermit) {
         let Some(taken) = self.arrived.take(&self.topics, self.around.shards.len()) else { return };
         let Taken { by_shard, received, deliveries } = taken;
         for (shard, batches) in self.around.shards.iter().zip(by_shard) {
             if !batches.is_empty() {
                 let (batches, deliveries) = (Arc::new(batches), deliveries.clone());
-                send(shard, shard::Command::Deliver { batches, received, deliveries }).await;
+                let turn = turn.split(1).expect("there is one for each shard");
+                send(shard, shard::Command::Deliver { batches, received, deliveries, turn }).await;
             }
         }
     }
@@ -413,6 +429,12 @@ impl Hub {
             }
         }
     }
+}
+
+/// All turns at once: no shard is at work.
+async fn all(turns: &Arc<Semaphore>, shards: usize) -> OwnedSemaphorePermit {
+    let shards = u32::try_from(shards).expect("fewer shards than 65,536");
+    Arc::clone(turns).acquire_many_owned(shards).await.expect("never closed")
 }
 
 async fn send(shard: &mpsc::Sender<shard::Command>, command: shard::Command) {

@@ -217,7 +217,7 @@ impl Node {
     }
 
     /// A session whose client is reached by `wire`.
-    pub(crate) fn session_over(&self, wire: Box<dyn Wire>, codec: Codec) -> Arc<Session> {
+    pub(crate) fn session_over(&self, wire: Arc<dyn Wire>, codec: Codec) -> Arc<Session> {
         let id = SessionId(self.next_session.fetch_add(1, Ordering::Relaxed));
         let outbox = Outbox::new(wire, codec, self.config.outbox_bytes_max, Arc::clone(&self.budget));
         Arc::new(Session::new(id, outbox, self.config.ping_ms, self.clock.now()))

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use fanfare_core::gaps::Gaps;
 use fanfare_core::sequence::Gap;
-use fanfare_core::{Batch, Flush, Pushed, Registry, Session, TopicId, frame};
+use fanfare_core::{Batch, Pushed, Registry, Session, TopicId, frame};
 use fanfare_protocol::{ChannelKind, GapReason, Lost, TopicKey};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
 use crate::clock::Clock;
@@ -19,9 +19,7 @@ use crate::sessions::Sessions;
 use crate::traces::Deliveries;
 use fanfare_core::Budget;
 
-/// Commands that may wait for a shard. The hub waits when there are more, and with it the backplane: while a shard is
-/// busy, events gather in the inbox and travel on together. With room for more commands each event would become a batch,
-/// and a write, of its own.
+/// Commands that may wait for a shard. The hub waits when there are more, and with it whoever subscribes.
 const QUEUE_MAX: usize = 1;
 
 /// After so many deliveries the connections' own tasks get their turn.
@@ -44,6 +42,8 @@ pub enum Command {
         received: Instant,
         /// The spans of their events, where any is traced.
         deliveries: Option<Arc<Deliveries>>,
+        /// Until it is given back, the hub hands over nothing more.
+        turn: OwnedSemaphorePermit,
     },
     /// A session's subscriptions stand.
     Add {
@@ -137,9 +137,10 @@ impl Shard {
     async fn handle(&mut self, command: Command) {
         let now = self.around.clock.now();
         match command {
-            Command::Deliver { batches, received, deliveries } => {
+            Command::Deliver { batches, received, deliveries, turn } => {
                 self.deliver(&batches, deliveries.as_deref()).await;
                 self.around.metrics.fan_out(received.elapsed());
+                drop(turn);
             }
             Command::Add { session, topics, missed, answer, done } => {
                 self.around.metrics.answered(session.send_bytes(answer, now));
@@ -180,44 +181,34 @@ impl Shard {
         }
     }
 
-    /// One topic: each subscriber is written to at once. Several: each takes all its events first and is written to once.
+    /// Who gets events of several topics takes all of them first and is written to once.
     async fn deliver(&self, batches: &[Arc<Batch>], deliveries: Option<&Deliveries>) {
         if let Some(deliveries) = deliveries {
             deliveries.take();
         }
         let mut tally = Tally::default();
-        let mut dirty = Vec::new();
-        let flush = if batches.len() == 1 { Flush::Now } else { Flush::Later };
+        if batches.len() > 1 {
+            let sessions = batches.iter().flat_map(|batch| self.registry.sessions(batch.topic()));
+            sessions.for_each(|session| session.expect());
+        }
+        let mut now = self.around.clock.now();
         for batch in batches {
-            let mut turn = self.around.clock.now();
             let lost_before = tally.lost();
             for session in self.registry.sessions(batch.topic()) {
-                let pushed = session.deliver(batch, flush, turn);
+                let pushed = session.deliver(batch, now);
                 tally.deliveries += batch.events() as u64;
                 tally.gaps += batch.gaps() as u64;
                 tally.presence += (batch.len() - batch.events() - batch.gaps()) as u64;
                 tally.count(pushed);
-                if flush == Flush::Later {
-                    if session.mark_dirty() {
-                        dirty.push(Arc::clone(session));
-                    }
-                } else if tally.is_turn_over() {
+                if tally.is_turn_over() {
                     tokio::task::yield_now().await;
-                    turn = self.around.clock.now();
+                    now = self.around.clock.now();
                 }
             }
             if let Some(deliveries) = deliveries {
                 let (topic, lost) = (batch.topic(), tally.lost() - lost_before);
                 let reached = self.registry.count(topic).saturating_sub(lost);
                 deliveries.reached(topic, reached, |session| self.registry.contains(topic, session));
-            }
-        }
-        let mut turn = self.around.clock.now();
-        for session in dirty {
-            tally.count(session.flush(turn));
-            if tally.is_turn_over() {
-                tokio::task::yield_now().await;
-                turn = self.around.clock.now();
             }
         }
         self.around.metrics.delivered(tally.deliveries, tally.written_bytes);

@@ -9,6 +9,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use fanfare_core::{Deferred, Outbox, Pushed, Wire};
+use rustix::io::Errno;
+use rustix::net::{self, SendAncillaryBuffer, SendFlags};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -27,17 +29,24 @@ pub struct Socket {
 }
 
 enum Stream {
-    Plain(Arc<TcpStream>),
+    Plain(Arc<TcpWire>),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-struct TcpWire(Arc<TcpStream>);
+struct TcpWire(TcpStream);
 
 impl Wire for TcpWire {
     fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match slices {
-            [one] => self.0.try_write(one),
-            several => self.0.try_write_vectored(several),
+        // Straight to the socket: what tokio knows of it is memory that a fan-out would have to fetch for each client.
+        let written = match slices {
+            [one] => net::send(&self.0, one, SendFlags::NOSIGNAL),
+            several => net::sendmsg(&self.0, several, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL),
+        };
+        match written {
+            // Tokio has to see for itself that there is no room, or it would not wait for any.
+            Err(Errno::AGAIN) => self.0.try_write_vectored(slices),
+            Err(Errno::INTR) => self.try_write(slices),
+            written => Ok(written?),
         }
     }
 }
@@ -45,7 +54,7 @@ impl Wire for TcpWire {
 impl Socket {
     /// A plain socket.
     pub fn plain(stream: TcpStream, early: Bytes) -> Self {
-        Self { stream: Stream::Plain(Arc::new(stream)), early }
+        Self { stream: Stream::Plain(Arc::new(TcpWire(stream))), early }
     }
 
     /// A TLS socket.
@@ -54,10 +63,10 @@ impl Socket {
     }
 
     /// The way out for the outbox.
-    pub fn wire(&self) -> Box<dyn Wire> {
+    pub fn wire(&self) -> Arc<dyn Wire> {
         match &self.stream {
-            Stream::Plain(stream) => Box::new(TcpWire(Arc::clone(stream))),
-            Stream::Tls(_) => Box::new(Deferred),
+            Stream::Plain(wire) => Arc::<TcpWire>::clone(wire),
+            Stream::Tls(_) => Arc::new(Deferred),
         }
     }
 
@@ -70,9 +79,9 @@ impl Socket {
         }
         READ_BUFFER.with_borrow_mut(|buffer| {
             let count = match &mut self.stream {
-                Stream::Plain(stream) => loop {
-                    ready!(stream.poll_read_ready(context))?;
-                    match stream.try_read(buffer) {
+                Stream::Plain(wire) => loop {
+                    ready!(wire.0.poll_read_ready(context))?;
+                    match wire.0.try_read(buffer) {
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                         result => break result?,
                     }
@@ -92,8 +101,8 @@ impl Socket {
     /// gone (which the outbox knows).
     pub fn poll_drain(&mut self, context: &mut Context<'_>, outbox: &Outbox, mut wrote: impl FnMut(usize)) -> Poll<()> {
         match &mut self.stream {
-            Stream::Plain(stream) => loop {
-                let is_broken = ready!(stream.poll_write_ready(context)).is_err();
+            Stream::Plain(wire) => loop {
+                let is_broken = ready!(wire.0.poll_write_ready(context)).is_err();
                 match outbox.resume() {
                     Pushed::Waiting(bytes) if !is_broken => wrote(bytes),
                     Pushed::Written(bytes) | Pushed::Waiting(bytes) => {
@@ -129,8 +138,8 @@ impl Socket {
     pub async fn finish_writing(&mut self) {
         // A socket that can't be shut down is gone already.
         match &mut self.stream {
-            Stream::Plain(stream) => {
-                let _ = socket2::SockRef::from(stream.as_ref()).shutdown(Shutdown::Write);
+            Stream::Plain(wire) => {
+                let _ = socket2::SockRef::from(&wire.0).shutdown(Shutdown::Write);
             }
             Stream::Tls(stream) => {
                 let _ = stream.shutdown().await;

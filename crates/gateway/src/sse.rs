@@ -60,7 +60,7 @@ pub async fn handle(
         Ok(admitted) => admitted,
         Err(refusal) => return refuse(node, &refusal),
     };
-    let session = node.session_over(Box::new(Deferred), Codec::Json);
+    let session = node.session_over(Arc::new(Deferred), Codec::Json);
     let listed = node.sessions.list(&session);
     // Who was let in before the drain and is listed after its start would be sent away by nobody.
     if node.lifecycle.phase() >= Phase::Draining {

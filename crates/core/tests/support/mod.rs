@@ -124,8 +124,8 @@ impl FakeSocket {
     }
 
     /// The outbox's end.
-    pub(crate) fn wire(&self) -> Box<dyn Wire> {
-        Box::new(self.clone())
+    pub(crate) fn wire(&self) -> Arc<dyn Wire> {
+        Arc::new(self.clone())
     }
 
     /// Whether it would take something now.

@@ -60,6 +60,11 @@ impl Arrived {
         self.deliveries.extend(delivery);
     }
 
+    /// Whether nothing has arrived.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.oldest.is_none()
+    }
+
     /// About how many bytes of frames it becomes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
