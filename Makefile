@@ -26,7 +26,7 @@ demo: ## Five live applications in a page, with a node, a Redis and a backend; C
 test: tools format lint deny build ## Everything, after installing what is missing
 	@# These wait for something most of the time, so they do it side by side. Those after them need the machine for themselves.
 	$(MAKE) --jobs=3 --output-sync=target unit-1 unit-2 python node docs helm alerts
-	$(MAKE) typescript image loom fuzz
+	$(MAKE) instructions typescript image loom fuzz
 	@echo "everything passed"
 
 .PHONY: tools
@@ -112,6 +112,10 @@ chaos: ## The promise under faults: SEEDS worlds from seed FIRST on, a line for 
 .PHONY: upgrade
 upgrade: ## Nodes of the commit BASE (the one before) replaced by this one's and back, under traffic
 	BASE="$(BASE)" scripts/upgrade
+
+.PHONY: instructions
+instructions: ## Instructions that encoding, decoding and fan-out take, against crates/instructions.json; UPDATE=1 writes that down
+	CARGO="$(CARGO)" scripts/check-instructions $(if $(UPDATE),--update)
 
 .PHONY: bench
 bench: ## The load generator's scenarios, with the figures of one machine in loadtest/RESULTS.md
