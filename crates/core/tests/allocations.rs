@@ -1,0 +1,138 @@
+//! What an event costs in allocations: a few of its own, and none for each client that it is delivered to.
+#![cfg(not(loom))]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fanfare_core::{Batch, Budget, Flush, Millis, Outbox, Registry, Session, SessionId, TopicId, Wire};
+use fanfare_protocol::{Codec, Event, TopicKey, json_to_msgpack};
+
+const NOW: Millis = Millis(1_000);
+
+/// A socket that takes all that it is offered.
+struct TakesAll;
+
+impl Wire for TakesAll {
+    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        Ok(slices.iter().map(|slice| slice.len()).sum())
+    }
+}
+
+#[test]
+fn an_event_costs_as_many_allocations_as_it_has_parts() {
+    let of_events = |events: usize, from: Codec, to: Codec| {
+        let (name, payloads) = (topic_key(0), payloads(from, events));
+        allocations(|| drop(framed(to, name, payloads)))
+    };
+    for (from, to, an_event) in [
+        // Its type, its key, and the count of references to its envelope.
+        (Codec::Json, Codec::Json, 3),
+        (Codec::Msgpack, Codec::Msgpack, 3),
+        // And the translation.
+        (Codec::Json, Codec::Msgpack, 4),
+        (Codec::Msgpack, Codec::Json, 4),
+    ] {
+        // The members, what each frame is put together in, all frames, the count of references to them, and where they end.
+        let a_batch = 5;
+        for events in [1, 10, 1_000] {
+            let expected = a_batch + an_event * events as u64;
+            assert_eq!(of_events(events, from, to), expected, "{events} events, {from:?} to {to:?}");
+        }
+    }
+}
+
+#[test]
+fn it_is_delivered_without_an_allocation() {
+    for clients in [100, 1_000] {
+        for events in [1, 200] {
+            let (registry, batch) = (registry(1, clients), batch(0, events, None));
+            assert_eq!(allocations(|| deliver_now(&registry, &batch)), 0, "{events} events to {clients}");
+        }
+    }
+}
+
+/// Where the bytes can't go straight from the batch to the socket, they wait in a queue, which an idle client has none of.
+#[test]
+fn what_waits_costs_a_client_the_room_for_four_batches_at_a_time() {
+    for clients in [100, 1_000] {
+        for (topics, rooms) in [(2, 1), (4, 1), (5, 2), (8, 2)] {
+            let registry = registry(topics, clients);
+            let batches: Vec<_> = (0..topics).map(|topic| batch(topic, 1, None)).collect();
+            let expected = clients * rooms;
+            assert_eq!(allocations(|| deliver_together(&registry, &batches)), expected, "{topics} topics to {clients}");
+        }
+        let (registry, leaves_one_out) = (registry(1, clients), batch(0, 1, Some(SessionId(7))));
+        assert_eq!(allocations(|| deliver_now(&registry, &leaves_one_out)), clients - 1);
+    }
+}
+
+/// How many allocations this thread makes meanwhile.
+fn allocations(act: impl FnOnce()) -> u64 {
+    allocation_counter::measure(act).count_total
+}
+
+/// The same event so many times, each with memory of its own.
+fn payloads(codec: Codec, events: usize) -> Vec<Bytes> {
+    let json = br#"{"type":"order.updated","key":"order-4711","at":1760000000000,"data":{"total":12.50}}"#;
+    let payload = match codec {
+        Codec::Json => json.to_vec(),
+        Codec::Msgpack => json_to_msgpack(json).unwrap(),
+    };
+    std::iter::repeat_with(|| payload.clone().into()).take(events).collect()
+}
+
+/// The events of the payloads, framed.
+fn framed(codec: Codec, name: TopicKey, payloads: Vec<Bytes>) -> Batch {
+    let events = payloads.into_iter().map(|payload| (Event::decode(payload, 1_000).unwrap(), None));
+    let batch = Batch::new(TopicId(0), name, events);
+    batch.bytes(codec, 0..batch.len());
+    batch
+}
+
+/// As a shard delivers the events of one topic.
+fn deliver_now(registry: &Registry, batch: &Arc<Batch>) {
+    for session in registry.sessions(batch.topic()) {
+        session.deliver(batch, Flush::Now, NOW);
+    }
+}
+
+/// As a shard delivers what came for several topics: each client is written to once.
+fn deliver_together(registry: &Registry, batches: &[Arc<Batch>]) {
+    for batch in batches {
+        for session in registry.sessions(batch.topic()) {
+            session.deliver(batch, Flush::Later, NOW);
+        }
+    }
+    for session in registry.sessions(TopicId(0)) {
+        session.flush(NOW);
+    }
+}
+
+/// Topics that all have the same clients.
+fn registry(topics: u32, clients: u64) -> Registry {
+    let budget = Arc::new(Budget::new(usize::MAX));
+    let mut registry = Registry::default();
+    for id in 0..clients {
+        let outbox = Outbox::new(Box::new(TakesAll), Codec::Json, 1 << 20, Arc::clone(&budget));
+        let session = Arc::new(Session::new(SessionId(id), outbox, 25_000, Millis(0)));
+        for topic in 0..topics {
+            registry.add(TopicId(topic), &topic_key(topic), &session);
+        }
+    }
+    registry
+}
+
+/// Events that are framed, with the session that they leave out.
+fn batch(topic: u32, events: usize, except: Option<SessionId>) -> Arc<Batch> {
+    let events = payloads(Codec::Json, events).into_iter();
+    let events = events.map(|payload| (Event::decode(payload, 1_000).unwrap(), except));
+    let batch = Batch::new(TopicId(topic), topic_key(topic), events);
+    batch.bytes(Codec::Json, 0..batch.len());
+    Arc::new(batch)
+}
+
+fn topic_key(number: u32) -> TopicKey {
+    TopicKey::parse(&format!("acme:channel:{number}")).unwrap()
+}
