@@ -32,7 +32,8 @@ pub struct Batch {
     members: Vec<Member>,
     events: usize,
     gaps: usize,
-    has_exceptions: bool,
+    /// Whoever is left out of any of them, in order.
+    left_out: Vec<SessionId>,
     json: OnceLock<Block>,
     msgpack: OnceLock<Block>,
 }
@@ -79,10 +80,12 @@ impl Batch {
     /// A batch of what is told in this order.
     pub fn new<M: Into<Member>>(topic: TopicId, name: TopicKey, told: impl IntoIterator<Item = M>) -> Self {
         let members: Vec<_> = told.into_iter().map(Into::into).collect();
-        let has_exceptions = members.iter().any(|member| member.except != Except::Nobody);
+        let mut left_out: Vec<_> = members.iter().flat_map(|member| member.except.sessions()).copied().collect();
+        left_out.sort_unstable();
+        left_out.dedup();
         let events = members.iter().filter(|member| matches!(member.said, Said::Told(Told::Event(_)))).count();
         let gaps = members.iter().filter(|member| matches!(member.said, Said::Told(Told::Gap(_)))).count();
-        Self { topic, name, members, events, gaps, has_exceptions, json: OnceLock::new(), msgpack: OnceLock::new() }
+        Self { topic, name, members, events, gaps, left_out, json: OnceLock::new(), msgpack: OnceLock::new() }
     }
 
     /// The topic of all its events.
@@ -115,9 +118,9 @@ impl Batch {
         self.gaps
     }
 
-    /// Whether any of its events leaves a session of this node out.
-    pub fn has_exceptions(&self) -> bool {
-        self.has_exceptions
+    /// Whether `session` gets less than all of it.
+    pub fn leaves_out(&self, session: SessionId) -> bool {
+        self.left_out.binary_search(&session).is_ok()
     }
 
     /// The conflation key of frame `index`.
@@ -149,11 +152,12 @@ impl Batch {
     /// The runs of frames meant for `session`: all of them, but for those it was left out of.
     pub fn runs_for(&self, session: SessionId) -> impl Iterator<Item = Range<usize>> + '_ {
         let len = self.members.len();
-        let left_out = move |index: usize| self.has_exceptions && self.members[index].except.has(session);
+        let gets_all = !self.leaves_out(session);
+        let left_out = move |index: usize| !gets_all && self.members[index].except.sessions().contains(&session);
         let mut next = 0;
         std::iter::from_fn(move || {
             let start = (next..len).find(|&index| !left_out(index))?;
-            next = if self.has_exceptions { (start..len).find(|&index| left_out(index)).unwrap_or(len) } else { len };
+            next = if gets_all { len } else { (start..len).find(|&index| left_out(index)).unwrap_or(len) };
             Some(start..next)
         })
     }
@@ -227,11 +231,11 @@ impl From<Told<Event>> for Said {
 }
 
 impl Except {
-    fn has(&self, session: SessionId) -> bool {
+    fn sessions(&self) -> &[SessionId] {
         match self {
-            Self::Nobody => false,
-            Self::One(one) => *one == session,
-            Self::Many(many) => many.contains(&session),
+            Self::Nobody => &[],
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
         }
     }
 }
@@ -291,10 +295,10 @@ mod tests {
             exceptions in prop::collection::vec(prop::option::of(0_u64..3), 0..12),
         ) {
             let batch = batch(&exceptions);
-            prop_assert_eq!(batch.has_exceptions(), exceptions.iter().any(Option::is_some));
             for session in 0..4 {
                 let meant = |index: &usize| exceptions[*index] != Some(session);
                 let expected: Vec<_> = (0..exceptions.len()).filter(meant).collect();
+                prop_assert_eq!(batch.leaves_out(SessionId(session)), expected.len() < exceptions.len());
                 prop_assert_eq!(delivered(&batch, session), expected);
                 // Neighbours are in one run.
                 let runs: Vec<_> = batch.runs_for(SessionId(session)).collect();

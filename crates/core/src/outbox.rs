@@ -135,7 +135,7 @@ impl Outbox {
         self.push(flush, |state| batch.runs_for(session).for_each(|run| state.queue.push_events(batch, run)))
     }
 
-    /// As [`Outbox::deliver`] with [`Flush::Now`], for a batch that leaves nobody out: while nothing waits, the bytes go
+    /// As [`Outbox::deliver`] with [`Flush::Now`], for a session that gets all of the batch: while nothing waits, the bytes go
     /// from the batch to the socket without passing through the queue.
     pub fn deliver_whole(&self, batch: &Arc<Batch>) -> Pushed {
         self.push(Flush::Now, |state| {

@@ -137,7 +137,7 @@ impl Session {
         let others = self.expected.load(Ordering::Relaxed).saturating_sub(1);
         self.expected.store(others, Ordering::Relaxed);
         let flush = if others == 0 { Flush::Now } else { Flush::Later };
-        let pushed = if flush == Flush::Now && !batch.has_exceptions() {
+        let pushed = if flush == Flush::Now && !batch.leaves_out(self.id) {
             self.outbox.deliver_whole(batch)
         } else {
             self.outbox.deliver(batch, self.id, flush)

@@ -6,7 +6,7 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fanfare_core::{Batch, Budget, Flush, Millis, Outbox, Registry, Session, SessionId, TopicId, Wire};
+use fanfare_core::{Batch, Budget, Millis, Outbox, Registry, Session, SessionId, TopicId, Wire};
 use fanfare_protocol::{Codec, Event, TopicKey, json_to_msgpack};
 
 const NOW: Millis = Millis(1_000);
@@ -46,14 +46,25 @@ fn an_event_costs_as_many_allocations_as_it_has_parts() {
 #[test]
 fn it_is_delivered_without_an_allocation() {
     for clients in [100, 1_000] {
-        for events in [1, 200] {
-            let (registry, batch) = (registry(1, clients), batch(0, events, None));
+        for (events, except) in [(1, None), (200, None), (1, Some(SessionId(7)))] {
+            let (registry, batch) = (registry(1, clients), batch(0, events, except));
             assert_eq!(allocations(|| deliver_now(&registry, &batch)), 0, "{events} events to {clients}");
         }
     }
 }
 
-/// Where the bytes can't go straight from the batch to the socket, they wait in a queue, which an idle client has none of.
+#[test]
+fn events_of_many_topics_are_delivered_without_an_allocation_to_clients_of_one_each() {
+    let mut registry = Registry::default();
+    let budget = Arc::new(Budget::new(usize::MAX));
+    for topic in 0..1_000 {
+        registry.add(TopicId(topic), &topic_key(topic), &session(topic.into(), &budget));
+    }
+    let batches: Vec<_> = (0..1_000).map(|topic| batch(topic, 1, None)).collect();
+    assert_eq!(allocations(|| deliver_together(&registry, &batches)), 0);
+}
+
+/// What is to be written together waits in a queue, which an idle client has none of: room for four, eight, … batches.
 #[test]
 fn what_waits_costs_a_client_the_room_for_four_batches_at_a_time() {
     for clients in [100, 1_000] {
@@ -63,8 +74,6 @@ fn what_waits_costs_a_client_the_room_for_four_batches_at_a_time() {
             let expected = clients * rooms;
             assert_eq!(allocations(|| deliver_together(&registry, &batches)), expected, "{topics} topics to {clients}");
         }
-        let (registry, leaves_one_out) = (registry(1, clients), batch(0, 1, Some(SessionId(7))));
-        assert_eq!(allocations(|| deliver_now(&registry, &leaves_one_out)), clients - 1);
     }
 }
 
@@ -94,19 +103,15 @@ fn framed(codec: Codec, name: TopicKey, payloads: Vec<Bytes>) -> Batch {
 /// As a shard delivers the events of one topic.
 fn deliver_now(registry: &Registry, batch: &Arc<Batch>) {
     for session in registry.sessions(batch.topic()) {
-        session.deliver(batch, Flush::Now, NOW);
+        session.deliver(batch, NOW);
     }
 }
 
 /// As a shard delivers what came for several topics: each client is written to once.
 fn deliver_together(registry: &Registry, batches: &[Arc<Batch>]) {
+    batches.iter().flat_map(|batch| registry.sessions(batch.topic())).for_each(|session| session.expect());
     for batch in batches {
-        for session in registry.sessions(batch.topic()) {
-            session.deliver(batch, Flush::Later, NOW);
-        }
-    }
-    for session in registry.sessions(TopicId(0)) {
-        session.flush(NOW);
+        deliver_now(registry, batch);
     }
 }
 
@@ -115,13 +120,17 @@ fn registry(topics: u32, clients: u64) -> Registry {
     let budget = Arc::new(Budget::new(usize::MAX));
     let mut registry = Registry::default();
     for id in 0..clients {
-        let outbox = Outbox::new(Box::new(TakesAll), Codec::Json, 1 << 20, Arc::clone(&budget));
-        let session = Arc::new(Session::new(SessionId(id), outbox, 25_000, Millis(0)));
+        let session = session(id, &budget);
         for topic in 0..topics {
             registry.add(TopicId(topic), &topic_key(topic), &session);
         }
     }
     registry
+}
+
+fn session(id: u64, budget: &Arc<Budget>) -> Arc<Session> {
+    let outbox = Outbox::new(Arc::new(TakesAll), Codec::Json, 1 << 20, Arc::clone(budget));
+    Arc::new(Session::new(SessionId(id), outbox, 25_000, Millis(0)))
 }
 
 /// Events that are framed, with the session that they leave out.

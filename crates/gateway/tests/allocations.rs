@@ -14,7 +14,7 @@ use fanfare_gateway::sessions::Sessions;
 use fanfare_gateway::shard::{Around, Command, Shard};
 use fanfare_protocol::{Codec, Event, TopicKey};
 use tokio::runtime;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 const TOPIC: TopicId = TopicId(0);
 
@@ -42,7 +42,7 @@ fn allocations_of_a_delivery(clients: u64) -> u64 {
     let (commands, shard) = Shard::new(around.clone());
     runtime.spawn(shard.run());
     let client = |id| {
-        let outbox = Outbox::new(Box::new(TakesAll), Codec::Json, 1 << 20, Arc::clone(&around.budget));
+        let outbox = Outbox::new(Arc::new(TakesAll), Codec::Json, 1 << 20, Arc::clone(&around.budget));
         Arc::new(Session::new(SessionId(id), outbox, 25_000, Millis(0)))
     };
     let subscribed = vec![(TOPIC, TopicKey::parse("acme:channel:x").unwrap())];
@@ -54,7 +54,8 @@ fn allocations_of_a_delivery(clients: u64) -> u64 {
     let nobody = client(clients);
     let deliver = || {
         let batches = Arc::new(vec![batch()]);
-        let command = Command::Deliver { batches, received: Instant::now(), deliveries: None };
+        let turn = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let command = Command::Deliver { batches, received: Instant::now(), deliveries: None, turn };
         let counted = allocation_counter::measure(|| {
             runtime.block_on(async {
                 assert!(commands.send(command).await.is_ok());

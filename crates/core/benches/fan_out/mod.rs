@@ -4,7 +4,7 @@
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
-use fanfare_core::{Batch, Budget, Flush, Millis, Outbox, Registry, Session, SessionId, TopicId, Wire};
+use fanfare_core::{Batch, Budget, Millis, Outbox, Registry, Session, SessionId, TopicId, Wire};
 use fanfare_protocol::{Codec, Event, TopicKey};
 
 use crate::counting::Cases;
@@ -64,20 +64,15 @@ pub(crate) fn add(cases: &mut Cases) {
 /// As a shard delivers the events of one topic.
 fn deliver_now(registry: &Registry, batch: &Arc<Batch>) {
     for session in registry.sessions(batch.topic()) {
-        session.deliver(batch, Flush::Now, NOW);
+        session.deliver(batch, NOW);
     }
 }
 
 /// As a shard delivers what came for several topics: each client is written to once.
 fn deliver_together(registry: &Registry, batches: &[Arc<Batch>]) {
+    batches.iter().flat_map(|batch| registry.sessions(batch.topic())).for_each(|session| session.expect());
     for batch in batches {
-        for session in registry.sessions(batch.topic()) {
-            session.deliver(batch, Flush::Later, NOW);
-            session.mark_dirty();
-        }
-    }
-    for session in registry.sessions(TopicId(0)) {
-        session.flush(NOW);
+        deliver_now(registry, batch);
     }
 }
 
@@ -86,7 +81,7 @@ pub(crate) fn registry(topics: u32, subscribers: u64, socket: Socket) -> Registr
     let budget = Arc::new(Budget::new(usize::MAX));
     let mut registry = Registry::default();
     for id in 0..subscribers {
-        let outbox = Outbox::new(Box::new(socket), Codec::Json, OUTBOX_BYTES_MAX, Arc::clone(&budget));
+        let outbox = Outbox::new(Arc::new(socket), Codec::Json, OUTBOX_BYTES_MAX, Arc::clone(&budget));
         let session = Arc::new(Session::new(SessionId(id), outbox, PING_MS, Millis(0)));
         for topic in 0..topics {
             registry.add(TopicId(topic), &topic_key(topic), &session);
