@@ -3,7 +3,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -65,6 +65,11 @@ enum Turn<D> {
     Done(D),
     Drained,
     Blocked,
+    Leave(Leave),
+}
+
+/// How the stay ends.
+enum Leave {
     /// The connection is closing, by whoever decided it.
     Closing,
     /// The client has gone without a word.
@@ -98,9 +103,32 @@ impl<H: Handler> Connection<H> {
     }
 
     /// Runs until the connection has ended.
-    pub async fn run(&mut self, close_timeout: Duration) -> End {
+    ///
+    /// This future, too, is a part of what an idle connection costs: a block that borrows what it works with, since an
+    /// `async fn` keeps its arguments twice, and a loop that is one poll.
+    pub fn run(&mut self, close_timeout: Duration) -> impl Future<Output = End> {
+        async move {
+            match poll_fn(|context| self.poll_stay(context)).await {
+                // Boxed: what only the end needs would take room in every connection's task.
+                Leave::Closing => Box::pin(self.see_through(close_timeout)).await,
+                Leave::Gone => End::Gone,
+            }
+        }
+    }
+
+    /// What it was for.
+    pub fn handler(&self) -> &H {
+        &self.handler
+    }
+
+    /// The handler, and what it was busy with.
+    pub fn into_handler(self) -> (H, Option<BoxFuture<'static, H::Done>>) {
+        (self.handler, self.busy)
+    }
+
+    fn poll_stay(&mut self, context: &mut Context<'_>) -> Poll<Leave> {
         loop {
-            let next = match poll_fn(|context| self.poll_turn(context)).await {
+            let next = match ready!(self.poll_turn(context)) {
                 Turn::Input => self.input(),
                 Turn::Done(done) => match self.handler.done(done) {
                     Ok(busy) => {
@@ -117,9 +145,7 @@ impl<H: Handler> Connection<H> {
                     self.is_draining = true;
                     Ok(())
                 }
-                // Boxed: what only the end needs would take room in every connection's task.
-                Turn::Closing => return Box::pin(self.see_through(close_timeout)).await,
-                Turn::Gone => return End::Gone,
+                Turn::Leave(leave) => return Poll::Ready(leave),
             };
             if let Err(farewell) = next {
                 self.handler.say_farewell(&farewell);
@@ -127,22 +153,12 @@ impl<H: Handler> Connection<H> {
         }
     }
 
-    /// What it was for.
-    pub fn handler(&self) -> &H {
-        &self.handler
-    }
-
-    /// The handler, and what it was busy with.
-    pub fn into_handler(self) -> (H, Option<BoxFuture<'static, H::Done>>) {
-        (self.handler, self.busy)
-    }
-
     fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<Turn<H::Done>> {
         if let Poll::Ready(need) = self.session.outbox().poll_need(context) {
             return Poll::Ready(match need {
                 Need::Writable => Turn::Blocked,
-                Need::Close(_) => Turn::Closing,
-                Need::Gone => Turn::Gone,
+                Need::Close(_) => Turn::Leave(Leave::Closing),
+                Need::Gone => Turn::Leave(Leave::Gone),
             });
         }
         if self.is_draining {
@@ -167,7 +183,7 @@ impl<H: Handler> Connection<H> {
                 self.handler.heard(count);
                 Poll::Ready(Turn::Input)
             }
-            Poll::Ready(_) => Poll::Ready(Turn::Gone),
+            Poll::Ready(_) => Poll::Ready(Turn::Leave(Leave::Gone)),
             Poll::Pending => Poll::Pending,
         }
     }
