@@ -1,6 +1,7 @@
 //! The command line: what can be said and what it means. Addresses are checked here; everything else where it is used.
 
 mod durable;
+mod mix;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use self::durable::{
     Fault, PublishArgs, RecoverArgs, RedisRestartArgs, RollingRestartArgs, ScaleOutArgs, TrafficArgs,
 };
+pub(crate) use self::mix::MixArgs;
 use crate::address::{Loopback, RedisUrl, WebSocketUrl};
 
 const EXAMPLES: &str = "\
@@ -77,6 +79,7 @@ Examples:
   fanfare-loadtest fanout --mode paced --spawn                   5,000 clients, 20 events/s
   fanfare-loadtest fanout --mode stream --spawn --compare        1,000 clients, 1,000 events/s, floors beside it
   fanfare-loadtest fanout --mode burst --spawn --bursts 20       5,000 clients, 200 events at once, 20 times
+  fanfare-loadtest fanout --codec mixed --tenants 8 --spawn      half of them MessagePack, a channel in each of 8 tenants
   fanfare-loadtest fanout --clients 100 --rate 50 --duration 3 --url ws://127.0.0.1:8080/ws --secret s3cret")]
 pub(crate) struct FanoutArgs {
     /// What the load looks like; sets the defaults of --clients, --rate, --events
@@ -187,6 +190,8 @@ pub(crate) struct CommonArgs {
     pub(crate) target: TargetArgs,
     #[command(flatten)]
     pub(crate) clients: ClientArgs,
+    #[command(flatten)]
+    pub(crate) mix: MixArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

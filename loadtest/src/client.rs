@@ -2,19 +2,20 @@
 //! a stage, one sequence, and the bytes of a frame that has not come whole. It reads from a buffer that all share.
 
 use rustix::net::{SendFlags, send};
-use serde::Deserialize;
+use serde_json::json;
 use socket2::Socket;
 
+use crate::codec::Codec;
 use crate::handshake;
 use crate::sequence::Sequence;
 use crate::tally::Tally;
-use crate::websocket::{CLOSE, Header, PING, PONG, TEXT, client_frame};
-
-const EVENT: &[u8] = br#"{"op":"event","#;
+use crate::websocket::{BINARY, CLOSE, Header, PING, PONG, TEXT, client_frame};
 
 pub(crate) struct Client {
     pub(crate) socket: Socket,
     pub(crate) stage: Stage,
+    pub(crate) codec: Codec,
+    /// Among those of all tenants.
     pub(crate) channel: u32,
     pub(crate) started_ns: u64,
     pub(crate) sequence: Sequence,
@@ -38,18 +39,6 @@ pub(crate) enum Stage {
     Live,
 }
 
-/// The frames of the contract that are not events, as far as a load generator looks into them.
-#[derive(Deserialize)]
-struct ControlFrame<'a> {
-    #[serde(borrow)]
-    op: std::borrow::Cow<'a, str>,
-    /// A word in `error`, a number in `disconnect`.
-    #[serde(default)]
-    code: Option<serde_json::Value>,
-    #[serde(borrow, default)]
-    message: Option<std::borrow::Cow<'a, str>>,
-}
-
 impl Client {
     /// Takes as many whole frames as `bytes` hold and returns how many bytes that was. An error ends the connection and
     /// says why.
@@ -64,8 +53,9 @@ impl Client {
             let Some(frame) = bytes.get(used..used + header.frame_bytes()) else { break };
             used += frame.len();
             let payload = &frame[header.head_bytes..];
-            if header.opcode == TEXT && self.stage == Stage::Live && payload.starts_with(EVENT) {
-                tally.event(&mut self.sequence, self.channel, payload, now_ns);
+            let is_ours = header.opcode == self.codec.opcode();
+            if is_ours && self.stage == Stage::Live && self.codec.starts_event(payload) {
+                self.event(payload, now_ns, tally);
             } else {
                 self.control(&header, payload, now_ns, tally)?;
             }
@@ -76,13 +66,18 @@ impl Client {
     /// Asks for the topic.
     pub(crate) fn subscribe(&mut self, topic: &str) -> Result<(), String> {
         self.stage = Stage::Subscribing;
-        let frame = serde_json::json!({"op": "subscribe", "id": 1, "topic": topic}).to_string();
-        self.send(&client_frame(TEXT, frame.as_bytes(), rand::random()))
+        self.send(&self.codec.client_frame(&json!({"op": "subscribe", "id": 1, "topic": topic}))?)
     }
 
     /// Writes a small frame. There is always room for it unless the server has stopped reading.
     pub(crate) fn send(&self, bytes: &[u8]) -> Result<(), String> {
         send_whole(&self.socket, bytes)
+    }
+
+    #[inline]
+    fn event(&mut self, frame: &[u8], now_ns: u64, tally: &mut Tally) {
+        let mark = tally.mark(self.codec, frame);
+        tally.event(&mut self.sequence, self.channel, mark, now_ns);
     }
 
     #[cold]
@@ -91,7 +86,7 @@ impl Client {
             return Err("protocol: a masked frame from the server".to_owned());
         }
         match header.opcode {
-            TEXT => self.frame(payload, now_ns, tally),
+            TEXT | BINARY if header.opcode == self.codec.opcode() => self.frame(payload, now_ns, tally),
             PING => self.send(&client_frame(PONG, payload, rand::random())),
             PONG => Ok(()),
             CLOSE => Err(close_reason(payload)),
@@ -100,8 +95,7 @@ impl Client {
     }
 
     fn frame(&mut self, payload: &[u8], now_ns: u64, tally: &mut Tally) -> Result<(), String> {
-        let frame: ControlFrame<'_> =
-            serde_json::from_slice(payload).map_err(|error| format!("protocol: a frame that is no JSON: {error}"))?;
+        let frame = self.codec.read(payload).map_err(|error| format!("protocol: {error}"))?;
         match frame.op.as_ref() {
             "welcome" if self.stage == Stage::Greeting => {
                 self.stage = Stage::Welcome;
@@ -113,15 +107,13 @@ impl Client {
                 tally.progress.subscribed += 1;
                 tally.progress.last_ready_ns = now_ns;
             }
-            "event" if self.stage == Stage::Live => {
-                tally.event(&mut self.sequence, self.channel, payload, now_ns);
-            }
+            "event" if self.stage == Stage::Live => self.event(payload, now_ns, tally),
             "event" => return Err("protocol: an event before `subscribed`".to_owned()),
             "gap" => {
                 self.sequence.gap();
                 tally.progress.gaps += 1;
             }
-            "ping" => return self.send(&client_frame(TEXT, br#"{"op":"pong"}"#, rand::random())),
+            "ping" => return self.send(&self.codec.client_frame(&json!({"op": "pong"}))?),
             "error" => {
                 let code = frame.code.as_ref().and_then(|code| code.as_str()).unwrap_or_default();
                 return Err(format!("error {code}: {}", frame.message.as_deref().unwrap_or_default()));
@@ -164,11 +156,15 @@ mod tests {
     use crate::websocket::{put_server_frame, unmask};
 
     fn client(stage: Stage) -> (Client, TcpStream) {
+        client_of(Codec::Json, stage)
+    }
+
+    fn client_of(codec: Codec, stage: Stage) -> (Client, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (peer, _) = listener.accept().unwrap();
         let sequence = Sequence::default();
-        (Client { socket: socket.into(), stage, channel: 0, started_ns: 0, sequence, carry: Vec::new() }, peer)
+        (Client { socket: socket.into(), stage, codec, channel: 0, started_ns: 0, sequence, carry: Vec::new() }, peer)
     }
 
     fn text(payload: &str) -> Vec<u8> {
@@ -211,6 +207,38 @@ mod tests {
         bytes.extend(&event(2)[..50]);
         assert_eq!(client.consume(&bytes, 9, &mut tally), Ok(whole), "half a frame is left");
         assert_eq!((client.stage, tally.progress.received), (Stage::Live, 2));
+    }
+
+    #[test]
+    fn a_client_that_speaks_message_pack() {
+        let (mut client, mut peer) = client_of(Codec::Msgpack, Stage::Greeting);
+        let mut tally = Tally::new(1);
+        let binary = |frame: serde_json::Value| {
+            let mut bytes = Vec::new();
+            put_server_frame(&mut bytes, BINARY, &[&rmp_serde::to_vec_named(&frame).unwrap()]);
+            bytes
+        };
+        client.consume(&binary(json!({"op": "welcome", "version": 1})), 5, &mut tally).unwrap();
+        client.subscribe("channel:load").unwrap();
+        let mut sent = vec![0; 256];
+        let read = peer.read(&mut sent).unwrap();
+        let header = Header::read(&sent).unwrap().unwrap();
+        let payload = &mut sent[header.head_bytes..read];
+        unmask(payload, header.mask.unwrap());
+        let frame: serde_json::Value = rmp_serde::from_slice(payload).unwrap();
+        assert_eq!((header.opcode, frame), (BINARY, json!({"op": "subscribe", "id": 1, "topic": "channel:load"})));
+
+        let mark = Mark { run: 1, channel: 0, seq: 0, intended_ns: 0 };
+        let envelope: serde_json::Value = serde_json::from_slice(Envelope::new(128).unwrap().stamped(mark)).unwrap();
+        // As a node writes it: a map of three that begins with `op`.
+        let mut event = b"\x83\xa2op\xa5event\xa5topic\xacchannel:load\xa5event".to_vec();
+        event.extend(rmp_serde::to_vec_named(&envelope).unwrap());
+        let mut bytes = binary(json!({"op": "subscribed", "id": 1, "topic": "channel:load", "position": "0-0"}));
+        put_server_frame(&mut bytes, BINARY, &[&event]);
+        bytes.extend(binary(json!({"op": "gap", "topic": "channel:load", "lost": "all", "reason": "epoch"})));
+        assert_eq!(client.consume(&bytes, 9, &mut tally), Ok(bytes.len()));
+        assert_eq!((client.stage, tally.progress.received, tally.progress.gaps), (Stage::Live, 1, 1));
+        assert_eq!(client.consume(&text("{}"), 9, &mut tally), Err("protocol: opcode 1".to_owned()));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
 use crate::address::WebSocketUrl;
+use crate::codec::Codec;
 
 /// A handshake is longer than this only if something is wrong.
 const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -13,12 +14,14 @@ const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 
 /// The request of one client. The key is the same for all: it proves to the client that the server speaks WebSocket,
 /// which the first frame proves as well.
-pub(crate) fn request(url: &WebSocketUrl, token: &str) -> Vec<u8> {
+pub(crate) fn request(url: &WebSocketUrl, token: &str, codec: Codec) -> Vec<u8> {
     format!(
         "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: fanfare.v1.json\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: {}\r\n\
          Authorization: Bearer {token}\r\n\r\n",
-        url.path, url.address
+        url.path,
+        url.address,
+        codec.subprotocol()
     )
     .into_bytes()
 }
@@ -89,7 +92,7 @@ mod tests {
     #[test]
     fn the_request_is_answered_and_the_answer_accepted() {
         let url = "ws://127.0.0.1:8080/ws".parse().unwrap();
-        let request = request(&url, "t0ken");
+        let request = request(&url, "t0ken", Codec::Json);
         assert_eq!(answer(&request[..request.len() - 1]).unwrap(), None, "not complete");
         let (head_bytes, answer) = answer(&request).unwrap().unwrap();
         assert_eq!(head_bytes, request.len());

@@ -32,6 +32,8 @@ pub(crate) struct Publisher {
     envelope: Envelope,
     /// Per channel: the bytes of the command up to the envelope.
     commands: Vec<Vec<u8>>,
+    /// How often each event is published: once for each tenant, on channels that stand one after the other.
+    copies: u64,
     out: Vec<u8>,
     next_event: u64,
     unanswered: VecDeque<u64>,
@@ -54,10 +56,11 @@ pub(crate) struct Span {
 }
 
 impl Publisher {
-    /// `channels` are Redis channels; events go round them.
+    /// `channels` are Redis channels; events go round them, each to as many of them at once as there are tenants.
     pub(crate) fn connect(
         url: &RedisUrl,
         channels: &[String],
+        tenants: u32,
         run: u32,
         envelope_bytes: usize,
     ) -> anyhow::Result<Self> {
@@ -71,6 +74,7 @@ impl Publisher {
             url: url.clone(),
             run,
             commands: channels.iter().map(command).collect(),
+            copies: u64::from(tenants),
             envelope,
             out: Vec::new(),
             next_event: 0,
@@ -91,9 +95,9 @@ impl Publisher {
         while next < events {
             sleep_until_ns(due_ns(next));
             let now = now_ns();
-            let end = (next + EVENTS_AT_ONCE).min(events);
+            let end = (next + EVENTS_AT_ONCE / self.copies).min(events);
             while next < end && due_ns(next) <= now {
-                self.put(due_ns(next));
+                self.put_copies(due_ns(next));
                 self.lag.record_ns(now - due_ns(next));
                 next += 1;
             }
@@ -106,7 +110,7 @@ impl Publisher {
     pub(crate) fn burst(&mut self, events: u64) -> anyhow::Result<Span> {
         let now = now_ns();
         for _ in 0..events {
-            self.put(now);
+            self.put_copies(now);
         }
         self.flush()?;
         self.lag.record_ns(now_ns() - now);
@@ -133,6 +137,12 @@ impl Publisher {
     /// A warm-up is over: its delays don't count.
     pub(crate) fn measure(&mut self) {
         self.lag.clear();
+    }
+
+    fn put_copies(&mut self, intended_ns: u64) {
+        for _ in 0..self.copies {
+            self.put(intended_ns);
+        }
     }
 
     fn put(&mut self, intended_ns: u64) {
@@ -235,10 +245,10 @@ mod tests {
         Some(command)
     }
 
-    fn publisher(listener: &TcpListener, channels: &[&str]) -> Publisher {
+    fn publisher(listener: &TcpListener, channels: &[&str], tenants: u32) -> Publisher {
         let url = format!("redis://{}", listener.local_addr().unwrap()).parse().unwrap();
         let channels: Vec<String> = channels.iter().map(|&channel| channel.to_owned()).collect();
-        Publisher::connect(&url, &channels, 7, 128).unwrap()
+        Publisher::connect(&url, &channels, tenants, 7, 128).unwrap()
     }
 
     #[test]
@@ -246,7 +256,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let redis = listener.try_clone().unwrap();
         let redis_side = std::thread::spawn(move || serve_once(&redis, 60));
-        let mut publisher = publisher(&listener, &["a", "b", "c"]);
+        let mut publisher = publisher(&listener, &["a", "b", "c"], 1);
         let span = publisher.paced(60, 1_000.0).unwrap();
         publisher.settle().unwrap();
         let marks = redis_side.join().unwrap();
@@ -261,6 +271,22 @@ mod tests {
     }
 
     #[test]
+    fn each_event_goes_to_every_tenant_at_the_same_moment() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let redis = listener.try_clone().unwrap();
+        let redis_side = std::thread::spawn(move || serve_once(&redis, 24));
+        let mut publisher = publisher(&listener, &["a", "b", "c", "d"], 2);
+        let span = publisher.paced(12, 1_000.0).unwrap();
+        publisher.settle().unwrap();
+        let marks = redis_side.join().unwrap();
+        for (number, mark) in (0_u64..).zip(&marks) {
+            assert_eq!((u64::from(mark.channel), mark.seq), (number % 4, number / 4));
+            assert_eq!(mark.intended_ns, span.first_ns + number / 2 * 1_000_000);
+        }
+        assert_eq!(publisher.published().events, 24);
+    }
+
+    #[test]
     fn what_a_lost_redis_had_not_answered_is_unconfirmed() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let redis = listener.try_clone().unwrap();
@@ -269,7 +295,7 @@ mod tests {
             let after = serve_once(&redis, usize::MAX);
             before.iter().chain(&after).map(|mark| mark.seq).collect::<Vec<u64>>()
         });
-        let mut publisher = publisher(&listener, &["c"]);
+        let mut publisher = publisher(&listener, &["c"], 1);
         publisher.paced(200, 1_000.0).unwrap();
         publisher.settle().unwrap();
         let after_the_break = publisher.published();

@@ -42,7 +42,10 @@ pub(crate) struct Report {
 #[derive(Default, Serialize)]
 pub(crate) struct Load {
     pub(crate) clients: u32,
+    /// Of all tenants.
     pub(crate) channels: u32,
+    pub(crate) codec: &'static str,
+    pub(crate) tenants: u32,
     pub(crate) processes: u32,
     pub(crate) source_addresses: u32,
     pub(crate) event_bytes: Option<u32>,

@@ -9,7 +9,6 @@ use crate::address::{RedisUrl, WebSocketUrl};
 use crate::cli::{Kind, TargetArgs};
 use crate::fleet::{self, Node, NodePlan, Store};
 use crate::launch::{self, Launch, Server, bind_to};
-use crate::orders::Topics;
 use crate::process;
 use crate::redis_link::RedisLink;
 
@@ -65,12 +64,6 @@ impl TargetArgs {
             Kind::Fanfare => !self.node.spawn,
             _ => self.compare.is_empty() && self.url.is_some(),
         }
-    }
-
-    /// The Redis channel of each channel.
-    pub(crate) fn redis_channels(&self, topics: &Topics) -> Vec<String> {
-        let channels = 0..topics.channels;
-        channels.map(|channel| format!("{}:{}:{}", self.node.prefix, self.node.tenant, topics.topic(channel))).collect()
     }
 }
 

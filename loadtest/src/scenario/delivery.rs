@@ -56,7 +56,7 @@ pub(crate) fn run(stage: &Stage<'_>, spec: &Spec<'_>) -> anyhow::Result<Report> 
         report.subscribe_s = Some(session.subscribe()?);
     }
     let memory_connected = session.server_memory()?;
-    let mut flow = Flow { session, receivers: u64::from(spec.clients.count / spec.clients.channels), load: spec.load };
+    let mut flow = Flow { session, load: spec.load };
     let publisher = flow.warm_up(publisher, spec.shape)?;
     let (publisher, mut delivery) = flow.measured(publisher, spec.shape)?;
     let unheard = publisher.unheard;
@@ -80,8 +80,6 @@ pub(crate) fn run(stage: &Stage<'_>, spec: &Spec<'_>) -> anyhow::Result<Report> 
 /// One session and what passes through it.
 struct Flow<'a> {
     session: Session<'a>,
-    /// Clients of each channel.
-    receivers: u64,
     load: &'a LoadArgs,
 }
 
@@ -110,17 +108,17 @@ impl Flow<'_> {
 
     fn measured(&mut self, publisher: Publisher, shape: Shape) -> anyhow::Result<(Publisher, Delivery)> {
         self.session.measure()?;
-        let (events_before, received_before) = (publisher.published().events, self.session.received());
+        let (earlier, received_before) = (publisher.published(), self.session.received());
         let before = self.session.effort()?;
         let (publisher, stretch) = self.publish(publisher, shape, self.load.duration)?;
         let effort = self.session.effort()?.since(&before);
-        let measured_events = publisher.published().events - events_before;
+        let after = publisher.published();
         let deliveries = self.session.received() - received_before;
         let delivery = Delivery {
-            published: publisher.published().events,
-            measured_events,
+            published: after.events,
+            measured_events: after.events - earlier.events,
             deliveries,
-            expected: measured_events * self.receivers,
+            expected: self.session.deliveries(&after) - self.session.deliveries(&earlier),
             seconds: stretch.seconds,
             deliveries_per_s: ratio(float(deliveries), stretch.seconds),
             drain_s: stretch.drain_s,
@@ -173,7 +171,7 @@ impl Flow<'_> {
 
     /// Returns when the last delivery was made.
     fn drain(&mut self, publisher: &Publisher) -> anyhow::Result<u64> {
-        let expected = publisher.published().events * self.receivers;
+        let expected = self.session.deliveries(&publisher.published());
         Ok(self.session.drain(expected, self.load.settle, self.load.drain)?.last_delivery_ns)
     }
 }

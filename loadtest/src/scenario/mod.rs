@@ -21,11 +21,11 @@ mod verdict;
 use std::fs;
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use serde::Serialize;
 
 use self::story::Story;
-use crate::cli::{ChannelsArgs, CommonArgs, FanoutArgs, IdleArgs, OutputArgs, StormArgs};
+use crate::cli::{ChannelsArgs, CommonArgs, FanoutArgs, IdleArgs, Kind, OutputArgs, StormArgs};
 use crate::report::{Document, Report};
 use crate::table;
 use crate::target::{Ground, Target};
@@ -48,6 +48,11 @@ pub(crate) struct Stage<'a> {
 /// Runs on every target that is asked for. `Ok(false)`: something was lost, doubled or out of order.
 pub(crate) fn run(scenario: &Scenario) -> anyhow::Result<bool> {
     let common = scenario.common();
+    let floors = common.target.kinds().into_iter().any(|kind| kind != Kind::Fanfare);
+    ensure!(
+        !(floors && common.mix.needs_fanfare()),
+        "floors speak JSON and know one tenant: --codec and --tenants measure Fanfare alone"
+    );
     let ground = Ground::prepare(&common.target)?;
     let mut runs = Vec::new();
     for kind in common.target.kinds() {
