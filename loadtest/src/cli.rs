@@ -1,5 +1,6 @@
 //! The command line: what can be said and what it means. Addresses are checked here; everything else where it is used.
 
+mod compare;
 mod durable;
 mod mix;
 
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::compare::{CompareArgs, PEERS, PeerArgs, Trial};
 pub(crate) use self::durable::{
     Fault, PublishArgs, RecoverArgs, RedisRestartArgs, RollingRestartArgs, ScaleOutArgs, TrafficArgs,
 };
@@ -53,6 +55,8 @@ pub(crate) enum Command {
     Idle(IdleArgs),
     /// Everyone connects at once, leaves at once, and comes again: the server's CPU time for each
     Storm(StormArgs),
+    /// The same scenarios on Fanfare, the floors, NATS, nchan, Socket.IO and Centrifugo, side by side
+    Compare(CompareArgs),
     /// Clients are cut off and all come back at once for the durable events they missed
     Recover(RecoverArgs),
     /// Nodes are drained and replaced one after the other under traffic; also from one program to another and back
@@ -200,7 +204,7 @@ pub(crate) struct CommonArgs {
 #[derive(Args)]
 #[command(next_help_heading = "Target")]
 pub(crate) struct TargetArgs {
-    /// What to measure; a floor is started here unless --url says where it runs
+    /// What to measure; a floor is started here unless --url says where it runs, another server always
     #[arg(long, value_enum, default_value_t = Kind::Fanfare)]
     pub(crate) target: Kind,
     /// Measure several, one after the other, and print the ratios [without a list: all three]. Floors run on one
@@ -225,6 +229,8 @@ pub(crate) struct TargetArgs {
     pub(crate) server_cores: u32,
     #[command(flatten)]
     pub(crate) node: NodeArgs,
+    #[command(flatten)]
+    pub(crate) peer: PeerArgs,
 }
 
 /// Servers that are started here, and how their clients are called.
@@ -261,6 +267,15 @@ pub(crate) enum Kind {
     Floor,
     /// One send(2) for each connection and all that has arrived
     FloorCoalescing,
+    /// nats-server's WebSocket listener
+    Nats,
+    /// nginx's nchan module
+    Nchan,
+    /// Socket.IO with its Redis adapter
+    #[value(name = "socket.io")]
+    SocketIo,
+    /// Centrifugo with its memory engine
+    Centrifugo,
 }
 
 /// How the clients are made.

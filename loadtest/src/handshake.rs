@@ -12,16 +12,25 @@ use crate::codec::Codec;
 const HEAD_BYTES_MAX: usize = 16 << 10;
 const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 
-/// The request of one client. The key is the same for all: it proves to the client that the server speaks WebSocket,
-/// which the first frame proves as well.
+/// The request of one client of a Fanfare node.
 pub(crate) fn request(url: &WebSocketUrl, token: &str, codec: Codec) -> Vec<u8> {
+    let protocol = codec.subprotocol();
+    let own = format!("Sec-WebSocket-Protocol: {protocol}\r\nAuthorization: Bearer {token}\r\n");
+    upgrade(url, &url.path, &own)
+}
+
+/// The request of a client that offers nothing and doesn't say who it is.
+pub(crate) fn plain_request(url: &WebSocketUrl, path: &str) -> Vec<u8> {
+    upgrade(url, path, "")
+}
+
+/// `own`: further headers, each with its line end. The key is the same for all: it proves to the client that the server
+/// speaks WebSocket, which the first frame proves as well.
+fn upgrade(url: &WebSocketUrl, path: &str, own: &str) -> Vec<u8> {
     format!(
-        "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: {}\r\n\
-         Authorization: Bearer {token}\r\n\r\n",
-        url.path,
-        url.address,
-        codec.subprotocol()
+        "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{own}\r\n",
+        url.address
     )
     .into_bytes()
 }

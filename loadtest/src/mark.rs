@@ -4,7 +4,7 @@
 //! `{"type":"load","data":{"mark":"<run 8><channel 8><seq 16><intended ns 16>","pad":"…"}}`, all in hexadecimal. In
 //! `MessagePack` the same map.
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use memchr::memmem;
 
 /// What stands before a mark in JSON.
@@ -36,6 +36,7 @@ pub(crate) struct Mark {
 /// An envelope of a fixed size whose mark is overwritten for each event.
 pub(crate) struct Envelope {
     bytes: Vec<u8>,
+    mark_at: usize,
 }
 
 impl Envelope {
@@ -46,7 +47,15 @@ impl Envelope {
         );
         let padding = "x".repeat(envelope_bytes - ENVELOPE_BYTES_MIN);
         let mark = "0".repeat(MARK_BYTES);
-        Ok(Self { bytes: [HEAD, &mark, MIDDLE, &padding, TAIL].concat().into_bytes() })
+        Ok(Self { bytes: [HEAD, &mark, MIDDLE, &padding, TAIL].concat().into_bytes(), mark_at: HEAD.len() })
+    }
+
+    /// The same event in `MessagePack`; its size is that of the JSON.
+    pub(crate) fn msgpack(envelope_bytes: usize) -> anyhow::Result<Self> {
+        let event: serde_json::Value = serde_json::from_slice(&Self::new(envelope_bytes)?.bytes)?;
+        let bytes = rmp_serde::to_vec_named(&event)?;
+        let label = memmem::find(&bytes, &LABEL_MSGPACK).context("no mark in MessagePack")?;
+        Ok(Self { bytes, mark_at: label + LABEL_BYTES })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -55,7 +64,7 @@ impl Envelope {
 
     /// The envelope of this event, ready to publish.
     pub(crate) fn stamped(&mut self, mark: Mark) -> &[u8] {
-        let at = HEAD.len();
+        let at = self.mark_at;
         put_hex(&mut self.bytes[at..at + 8], u64::from(mark.run));
         put_hex(&mut self.bytes[at + 8..at + 16], u64::from(mark.channel));
         put_hex(&mut self.bytes[at + 16..at + 32], mark.seq);
@@ -148,8 +157,9 @@ mod tests {
 
     #[test]
     fn a_mark_is_found_in_message_pack() {
-        let mut envelope = Envelope::new(128).unwrap();
-        let event: serde_json::Value = serde_json::from_slice(envelope.stamped(MARK)).unwrap();
+        let mut envelope = Envelope::msgpack(128).unwrap();
+        let event: serde_json::Value = rmp_serde::from_slice(envelope.stamped(MARK)).unwrap();
+        assert_eq!(event.to_string().len(), 128, "as JSON");
         let frame = rmp_serde::to_vec_named(&serde_json::json!({"op": "event", "event": event})).unwrap();
         let mut finder = MarkFinder::msgpack();
         assert_eq!(finder.find(&frame), Some(MARK));

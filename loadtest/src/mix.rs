@@ -1,13 +1,13 @@
-//! Who the clients are: which tenant and which encoding each has, so that both are spread evenly over all of them.
+//! Who the clients are: which tenant and which dialect each has, so that both are spread evenly over all of them.
 
 use serde::{Deserialize, Serialize};
 
-use crate::codec::Codec;
+use crate::dialect::Dialect;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Mix {
     /// At least one. Clients have them in turn.
-    pub(crate) codecs: Vec<Codec>,
+    pub(crate) dialects: Vec<Dialect>,
     /// At least one. Each has channels of the same names.
     pub(crate) tenants: Vec<String>,
 }
@@ -22,25 +22,28 @@ impl Mix {
         client as usize % self.tenants.len()
     }
 
-    /// A client's encoding. Each tenant's clients have them in turn, or a tenant would get one encoding only.
-    pub(crate) fn codec_of(&self, client: u32) -> Codec {
-        self.codecs[client as usize / self.tenants.len() % self.codecs.len()]
+    /// A client's dialect. Each tenant's clients have them in turn, or a tenant would get one only.
+    pub(crate) fn dialect_of(&self, client: u32) -> Dialect {
+        self.dialects[client as usize / self.tenants.len() % self.dialects.len()]
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::Codec;
+
+    const DIALECTS: [Dialect; 2] = [Dialect::Fanfare(Codec::Json), Dialect::Fanfare(Codec::Msgpack)];
 
     #[test]
     fn each_tenant_has_its_share_of_clients_of_each_encoding() {
         for tenants in [1, 2, 3, 8] {
             let names = (0..tenants).map(|tenant| format!("acme-{tenant}")).collect();
-            let mix = Mix { codecs: vec![Codec::Json, Codec::Msgpack], tenants: names };
+            let mix = Mix { dialects: DIALECTS.to_vec(), tenants: names };
             for tenant in 0..tenants {
-                for codec in [Codec::Json, Codec::Msgpack] {
-                    let share =
-                        (0..480).filter(|client| mix.tenant_of(*client) == tenant && mix.codec_of(*client) == codec);
+                for dialect in DIALECTS {
+                    let share = (0..480)
+                        .filter(|client| mix.tenant_of(*client) == tenant && mix.dialect_of(*client) == dialect);
                     assert_eq!(share.count(), 480 / 2 / tenants);
                 }
             }

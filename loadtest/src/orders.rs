@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::address::WebSocketUrl;
+use crate::dialect;
 use crate::mix::Mix;
 use crate::reasons::Reasons;
 
@@ -44,11 +45,16 @@ impl SwarmPlan {
         self.topics.topic(channel / self.mix.tenants())
     }
 
-    /// The Redis channel of each channel.
+    /// The Redis channel of each channel of a Fanfare node.
     pub(crate) fn redis_channels(&self, prefix: &str) -> Vec<String> {
         let name =
             |channel| format!("{prefix}:{}:{}", self.mix.tenants[self.mix.tenant_of(channel)], self.topic(channel));
         (0..self.channels()).map(name).collect()
+    }
+
+    /// The same of a server that has no tenants.
+    pub(crate) fn plain_channels(&self) -> Vec<String> {
+        (0..self.channels()).map(|channel| dialect::name(&self.topic(channel)).to_owned()).collect()
     }
 }
 
@@ -215,7 +221,7 @@ pub(crate) struct SwarmReport {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::Codec;
+    use crate::dialect::Dialect;
 
     #[test]
     fn a_channel_is_known_by_its_topic() {
@@ -254,7 +260,7 @@ mod tests {
         let plan = SwarmPlan {
             url: WebSocketUrl { address: ([127, 0, 0, 1], 1).into(), path: "/".to_owned() },
             secret: String::new(),
-            mix: Mix { codecs: vec![Codec::Json], tenants: vec!["a".to_owned(), "b".to_owned()] },
+            mix: Mix { dialects: vec![Dialect::Nats], tenants: vec!["a".to_owned(), "b".to_owned()] },
             first: 0,
             clients: 8,
             topics: Topics { name: "load".to_owned(), channels: 2 },

@@ -1,48 +1,51 @@
-//! Publishes marked events with pipelined `PUBLISH`. Each event is due at a moment fixed before the run and carries it:
+//! Publishes marked events, pipelined, to Redis or to whatever [`Outlet`] there is. Each event is due at a moment fixed before the run and carries it:
 //! a publisher or a server that falls behind shows as latency and is never left out (no coordinated omission).
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-use crate::address::RedisUrl;
 use crate::clock::{now_ns, sleep_until_ns};
 use crate::figures::{float, whole};
 use crate::histogram::Micros;
+use crate::link::Link;
 use crate::mark::{Envelope, Mark};
 use crate::orders::Published;
-use crate::redis_link::RedisLink;
-use crate::resp::{Reply, reply};
+use crate::outlet::{Answer, Outlet, PONG, Wrapper};
 
 /// Written at once at most; more that is due goes into the next write.
 const EVENTS_AT_ONCE: u64 = 1_000;
 /// Answers that may be outstanding before the publisher waits for some.
 const UNANSWERED_MAX: usize = 20_000;
-/// How long Redis may be away in the middle of a run.
+/// How long the outlet may be away in the middle of a run.
 const AWAY_MAX: Duration = Duration::from_secs(10);
 const START_AFTER_NS: u64 = 5_000_000;
 
 pub(crate) struct Publisher {
-    url: RedisUrl,
-    link: RedisLink,
+    outlet: Outlet,
+    link: Link,
     run: u32,
     envelope: Envelope,
-    /// Per channel: the bytes of the command up to the envelope.
-    commands: Vec<Vec<u8>>,
+    /// One for each channel.
+    wrappers: Vec<Wrapper>,
     /// How often each event is published: once for each tenant, on channels that stand one after the other.
     copies: u64,
     out: Vec<u8>,
     next_event: u64,
-    unanswered: VecDeque<u64>,
+    /// What is written and not sealed begins with this event.
+    unsealed: u64,
+    /// The events of each answer that is to come.
+    unanswered: VecDeque<Range<u64>>,
     unconfirmed: Vec<u64>,
     /// Delay between when an event was due and when it was written.
     pub(crate) lag: Micros,
-    /// Events that Redis delivered to no subscriber at all.
+    /// Events that were delivered to no subscriber at all, as far as the outlet tells.
     pub(crate) unheard: u64,
-    /// The first error that Redis answered.
+    /// The first error that was answered.
     pub(crate) refusal: Option<String>,
     /// Events written so far, for who watches.
     pub(crate) written: Arc<AtomicU64>,
@@ -56,28 +59,27 @@ pub(crate) struct Span {
 }
 
 impl Publisher {
-    /// `channels` are Redis channels; events go round them, each to as many of them at once as there are tenants.
+    /// `channels` are called as the outlet calls them; events go round them, each to as many of them at once as there are
+    /// tenants.
     pub(crate) fn connect(
-        url: &RedisUrl,
+        outlet: Outlet,
         channels: &[String],
         tenants: u32,
         run: u32,
         envelope_bytes: usize,
     ) -> anyhow::Result<Self> {
-        let envelope = Envelope::new(envelope_bytes)?;
-        let command = |channel: &String| {
-            let (name_bytes, event_bytes) = (channel.len(), envelope.len());
-            format!("*3\r\n$7\r\nPUBLISH\r\n${name_bytes}\r\n{channel}\r\n${event_bytes}\r\n").into_bytes()
-        };
+        let envelope = outlet.envelope(envelope_bytes)?;
+        let wrappers = channels.iter().map(|channel| outlet.wrapper(channel, envelope.len()));
         Ok(Self {
-            link: RedisLink::connect(url)?,
-            url: url.clone(),
+            link: outlet.connect()?,
             run,
-            commands: channels.iter().map(command).collect(),
+            wrappers: wrappers.collect::<anyhow::Result<_>>()?,
+            outlet,
             copies: u64::from(tenants),
             envelope,
             out: Vec::new(),
             next_event: 0,
+            unsealed: 0,
             unanswered: VecDeque::new(),
             unconfirmed: Vec::new(),
             lag: Micros::new(),
@@ -117,20 +119,20 @@ impl Publisher {
         Ok(Span { first_ns: now, last_ns: now })
     }
 
-    /// Waits until Redis has answered everything.
+    /// Waits until everything is answered.
     pub(crate) fn settle(&mut self) -> anyhow::Result<()> {
         while !self.unanswered.is_empty() {
             self.collect(true)?;
         }
         if let Some(error) = self.refusal.as_ref().filter(|_| self.unconfirmed.len() as u64 == self.next_event) {
-            bail!("Redis refuses to publish: {error}");
+            bail!("{} refuses to publish: {error}", self.outlet.name());
         }
         Ok(())
     }
 
     /// What was published so far.
     pub(crate) fn published(&self) -> Published {
-        let channels = u32::try_from(self.commands.len()).unwrap_or(u32::MAX);
+        let channels = u32::try_from(self.wrappers.len()).unwrap_or(u32::MAX);
         Published { events: self.next_event, channels, unconfirmed: self.unconfirmed.clone() }
     }
 
@@ -148,19 +150,26 @@ impl Publisher {
     fn put(&mut self, intended_ns: u64) {
         let event = self.next_event;
         self.next_event += 1;
-        let channels = self.commands.len() as u64;
+        let channels = self.wrappers.len() as u64;
         let (seq, channel) = (event / channels, event % channels);
-        // The remainder is an index of `commands`, which were counted from 32 bits.
+        // The remainder is an index of `wrappers`, which were counted from 32 bits.
         let index = usize::try_from(channel).unwrap_or_default();
         let channel = u32::try_from(channel).unwrap_or_default();
-        self.out.extend_from_slice(&self.commands[index]);
+        self.out.extend_from_slice(&self.wrappers[index].before);
         let mark = Mark { run: self.run, channel, seq, intended_ns };
         self.out.extend_from_slice(self.envelope.stamped(mark));
-        self.out.extend_from_slice(b"\r\n");
-        self.unanswered.push_back(event);
+        self.out.extend_from_slice(&self.wrappers[index].after);
+        if !self.outlet.answers_at_once() {
+            self.unanswered.push_back(event..self.next_event);
+        }
     }
 
     fn flush(&mut self) -> anyhow::Result<()> {
+        if self.outlet.answers_at_once() && !self.out.is_empty() {
+            self.outlet.seal(&mut self.out);
+            self.unanswered.push_back(self.unsealed..self.next_event);
+        }
+        self.unsealed = self.next_event;
         let result = self.link.write(&self.out);
         self.out.clear();
         self.written.store(self.next_event, Ordering::Relaxed);
@@ -179,34 +188,45 @@ impl Publisher {
             return self.reconnect(&error);
         }
         let mut used = 0;
-        while let Some((reply, bytes)) = reply(&self.link.bytes()[used..]).map_err(anyhow::Error::msg)? {
+        while let Some((answer, bytes)) = self.outlet.answer(&self.link.bytes()[used..]).map_err(anyhow::Error::msg)? {
             used += bytes;
-            let event = self.unanswered.pop_front().context("Redis answers what nobody asked")?;
-            match reply {
-                Reply::Integer(0) => self.unheard += 1,
-                Reply::Error(error) => {
-                    self.unconfirmed.push(event);
-                    self.refusal.get_or_insert_with(|| error.to_owned());
+            match answer {
+                Answer::Aside => continue,
+                Answer::Ping => {
+                    self.link.write(PONG)?;
+                    continue;
                 }
-                Reply::Integer(_) | Reply::Status(_) | Reply::Text(_) => {}
+                Answer::Taken | Answer::Unheard | Answer::Refused(_) => {}
+            }
+            let events = self.unanswered.pop_front();
+            let events = events.with_context(|| format!("{} answers what nobody asked", self.outlet.name()))?;
+            match answer {
+                Answer::Unheard => self.unheard += events.end - events.start,
+                Answer::Refused(error) => {
+                    self.unconfirmed.extend(events);
+                    self.refusal.get_or_insert(error);
+                }
+                Answer::Taken | Answer::Ping | Answer::Aside => {}
             }
         }
         self.link.take(used);
         Ok(())
     }
 
-    /// What Redis had not answered may or may not have been published.
+    /// What was not answered may or may not have been published.
     fn reconnect(&mut self, cause: &std::io::Error) -> anyhow::Result<()> {
-        self.unconfirmed.extend(self.unanswered.drain(..));
+        self.unconfirmed.extend(self.unanswered.drain(..).flatten());
         let since = Instant::now();
         loop {
-            match RedisLink::connect(&self.url) {
+            match self.outlet.connect() {
                 Ok(link) => {
                     self.link = link;
                     return Ok(());
                 }
                 Err(error) if since.elapsed() > AWAY_MAX => {
-                    return Err(error.context(format!("Redis went away in the middle of the run ({cause})")));
+                    return Err(
+                        error.context(format!("{} went away in the middle of the run ({cause})", self.outlet.name()))
+                    );
                 }
                 Err(_) => std::thread::sleep(Duration::from_millis(50)),
             }
@@ -248,7 +268,7 @@ mod tests {
     fn publisher(listener: &TcpListener, channels: &[&str], tenants: u32) -> Publisher {
         let url = format!("redis://{}", listener.local_addr().unwrap()).parse().unwrap();
         let channels: Vec<String> = channels.iter().map(|&channel| channel.to_owned()).collect();
-        Publisher::connect(&url, &channels, tenants, 7, 128).unwrap()
+        Publisher::connect(Outlet::Redis(url), &channels, tenants, 7, 128).unwrap()
     }
 
     #[test]

@@ -12,7 +12,6 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::client::{Client, Stage};
 use crate::clock::now_ns;
-use crate::handshake;
 use crate::orders::{Progress, Published, SwarmPlan, SwarmReport};
 use crate::sequence::Sequence;
 use crate::tally::Tally;
@@ -76,7 +75,7 @@ impl Swarm {
                 continue;
             };
             let topic = self.plan.topic(client.channel);
-            if let Err(reason) = client.subscribe(&topic) {
+            if let Err(reason) = client.subscribe(&topic, now_ns(), &mut self.tally) {
                 self.end(index, reason);
             }
         }
@@ -182,15 +181,8 @@ impl Swarm {
         }
         let data = epoll::EventData::new_u64(index as u64);
         epoll::add(&self.epoll, &socket, data, epoll::EventFlags::OUT).context("watching a client's socket")?;
-        self.clients[index] = Some(Client {
-            socket,
-            stage: Stage::Connecting,
-            codec: self.plan.mix.codec_of(number),
-            channel: self.plan.channel_of(number),
-            started_ns,
-            sequence: Sequence::default(),
-            carry: Vec::new(),
-        });
+        let (dialect, channel) = (self.plan.mix.dialect_of(number), self.plan.channel_of(number));
+        self.clients[index] = Some(Client::new(socket, dialect, channel, started_ns));
         self.on_their_way += 1;
         Ok(())
     }
@@ -204,7 +196,7 @@ impl Swarm {
         let number = self.plan.first + u32::try_from(index).unwrap_or_default();
         let mint = &self.mints[self.plan.mix.tenant_of(number)];
         let token = mint.token(&format!("user-{number}")).map_err(|error| format!("token: {error}"))?;
-        client.send(&handshake::request(&self.plan.url, &token, client.codec))?;
+        client.send(&client.dialect.request(&self.plan.url, &self.plan.topic(client.channel), &token))?;
         let data = epoll::EventData::new_u64(index as u64);
         epoll::modify(&self.epoll, &client.socket, data, epoll::EventFlags::IN)
             .map_err(|error| format!("epoll: {error}"))?;
@@ -229,7 +221,7 @@ impl Swarm {
             client.carry.clear();
             client.carry.extend_from_slice(&self.buffer[used..filled]);
             if client.stage == Stage::Welcome && self.plan.subscribe_at_once {
-                client.subscribe(&self.plan.topic(client.channel))?;
+                client.subscribe(&self.plan.topic(client.channel), now_ns(), &mut self.tally)?;
             }
             if read < room {
                 return Ok(client.stage);

@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use crate::codec::Codec;
+use crate::dialect::Dialect;
 use crate::mix::Mix;
 
 #[derive(Args)]
@@ -36,7 +37,7 @@ impl CodecChoice {
 }
 
 impl MixArgs {
-    /// The clients of a run whose tenants are called `tenant`.
+    /// The clients of a run on a Fanfare node, whose tenants are called `tenant`.
     pub(crate) fn mix(&self, tenant: &str) -> Mix {
         let codecs = match self.codec {
             CodecChoice::Json => vec![Codec::Json],
@@ -47,7 +48,7 @@ impl MixArgs {
             1 => vec![tenant.to_owned()],
             several => (0..several).map(|number| format!("{tenant}-{number}")).collect(),
         };
-        Mix { codecs, tenants }
+        Mix { dialects: codecs.into_iter().map(Dialect::Fanfare).collect(), tenants }
     }
 
     /// Whether only a Fanfare node can serve these clients.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Stage;
+use super::effort::Effort;
 use super::session::{Clients, Session};
 use crate::cli::LoadArgs;
 use crate::clock::seconds_between;
@@ -56,7 +57,7 @@ pub(crate) fn run(stage: &Stage<'_>, spec: &Spec<'_>) -> anyhow::Result<Report> 
         report.subscribe_s = Some(session.subscribe()?);
     }
     let memory_connected = session.server_memory()?;
-    let mut flow = Flow { session, load: spec.load };
+    let mut flow = Flow { session, load: spec.load, processors: stage.ground.generator_processors };
     let publisher = flow.warm_up(publisher, spec.shape)?;
     let (publisher, mut delivery) = flow.measured(publisher, spec.shape)?;
     let unheard = publisher.unheard;
@@ -81,6 +82,8 @@ pub(crate) fn run(stage: &Stage<'_>, spec: &Spec<'_>) -> anyhow::Result<Report> 
 struct Flow<'a> {
     session: Session<'a>,
     load: &'a LoadArgs,
+    /// Those of clients, publisher and Redis.
+    processors: usize,
 }
 
 /// A measured stretch.
@@ -127,10 +130,24 @@ impl Flow<'_> {
             server_cpu_s: effort.server_us.map(|us| float(us) / 1e6),
             server_cpu_us_per_delivery: effort.server_us.and_then(|us| ratio(float(us), float(deliveries))),
             generator_cores: ratio(float(effort.generator_us), float(effort.wall_us)),
+            generator_is_full: self.is_generator_full(&effort, shape, &stretch),
             other_cores: ratio(float(effort.other_us()), float(effort.wall_us)),
             ..Delivery::default()
         };
         Ok((publisher, delivery))
+    }
+
+    /// Whether the clients, the publisher and Redis had their processors to the full, while there was something to do.
+    fn is_generator_full(&self, effort: &Effort, shape: Shape, stretch: &Stretch) -> bool {
+        let wall_s = match shape {
+            Shape::Paced { .. } => float(effort.wall_us) / 1e6,
+            Shape::Burst { .. } => stretch.seconds,
+        };
+        // Each client process has one thread, and the publisher one.
+        let threads = 1 + self.session.load().processes as usize;
+        let is_full = |busy_us: u64, cores: usize| float(busy_us) / 1e6 > GENERATOR_BUSY * wall_s * float(cores as u64);
+        is_full(effort.generator_us, self.processors.min(threads))
+            || is_full(effort.generator_us + effort.redis_us, self.processors)
     }
 
     fn publish(&mut self, publisher: Publisher, shape: Shape, seconds: f64) -> anyhow::Result<(Publisher, Stretch)> {
@@ -198,9 +215,7 @@ fn warn(report: &mut Report, delivery: &Delivery, stage: &Stage<'_>) {
         let text = "other programs were busy on this machine: measure again when it is quiet";
         report.warnings.push(text.to_owned());
     }
-    // Each client process has one thread, and the publisher one.
-    let cores = stage.ground.generator_processors.min(1 + report.load.processes as usize);
-    if delivery.generator_cores.is_some_and(|busy| busy > GENERATOR_BUSY * float(cores as u64)) {
+    if delivery.generator_is_full {
         let text =
             "the generator's processors were busy all the time: rate and latency may be its own, CPU time is not";
         report.warnings.push(text.to_owned());

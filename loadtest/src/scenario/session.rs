@@ -68,10 +68,14 @@ impl<'a> Session<'a> {
             clients.count.div_ceil(CONNECTIONS_PER_SOURCE)
         );
         let target = &stage.common.target;
+        let mut mix = stage.common.mix.mix(&target.node.tenant);
+        if let Some(dialect) = stage.target.dialect {
+            mix.dialects = vec![dialect];
+        }
         let plan = SwarmPlan {
             url: stage.target.url.clone(),
             secret: stage.target.secret.clone(),
-            mix: stage.common.mix.mix(&target.node.tenant),
+            mix,
             first: 0,
             clients: clients.count,
             topics: Topics { name: target.channel.clone(), channels: clients.channels },
@@ -112,9 +116,12 @@ impl<'a> Session<'a> {
 
     /// A publisher for this run's channels.
     pub(crate) fn publisher(&self, envelope_bytes: u32) -> anyhow::Result<Publisher> {
-        let channels = self.plan.redis_channels(&self.stage.common.target.node.prefix);
+        let channels = match self.stage.target.dialect {
+            None => self.plan.redis_channels(&self.stage.common.target.node.prefix),
+            Some(_) => self.plan.plain_channels(),
+        };
         let (run, tenants) = (self.plan.run, self.plan.mix.tenants());
-        Publisher::connect(&self.stage.ground.redis, &channels, tenants, run, usize::try_from(envelope_bytes)?)
+        Publisher::connect(self.stage.target.outlet.clone(), &channels, tenants, run, usize::try_from(envelope_bytes)?)
     }
 
     /// Connects all; refusals are in the answer.
