@@ -31,6 +31,10 @@ Examples:
     fanfare-loadtest scale-out --spawn
     fanfare-loadtest redis-restart --spawn
 
+  Fanfare and the floors beside NATS, nchan, Socket.IO and Centrifugo, as a table for the documentation:
+    loadtest/peers/install
+    fanfare-loadtest compare --table comparison.md
+
   Memory of 30,000 idle connections; the node needs that many open files (ulimit -n):
     fanfare-loadtest idle --clients 30000 --processes 2 --source-addresses 2 --spawn
 

@@ -42,7 +42,8 @@ pub(super) fn start(place: &Place<'_>) -> anyhow::Result<Peer> {
         "channel": {"without_namespace": {"allow_subscribe_for_client": true, "allow_subscribe_for_anonymous": true}},
         "http_api": {"insecure": true},
         // https://centrifugal.dev/docs/transports/websocket, and the sizes of
-        // https://centrifugal.dev/blog/2026/08/17/tuning-idle-connections; the further options of that page are PRO's.
+        // https://centrifugal.dev/blog/2026/08/17/tuning-idle-connections. The further options of that page are those of
+        // Centrifugo PRO, as is a delay in which writes collect (https://centrifugal.dev/docs/pro/client_message_batching).
         "websocket": {"use_write_buffer_pool": true, "read_buffer_size": 1024, "compression": false},
     });
     let file = directory.write("config.json", &configuration.to_string())?;

@@ -9,6 +9,9 @@ use crate::table::{decimals, millis};
 
 const FULL: &str = "\\*";
 const FAILED: &str = "failed";
+/// What is not the same for all, and a reader of the figures must know.
+const DIFFERENCES: &str = "Fanfare, the floors and Socket.IO get their events from Redis, whose CPU time is not counted; NATS, \
+    nchan and Centrifugo take them in themselves. A Fanfare node checks each client's token; the others ask for none.";
 
 pub(crate) fn render(comparison: &Comparison) -> String {
     let mut text = head(comparison);
@@ -84,6 +87,7 @@ fn marked(figure: String, delivery: &Delivery) -> String {
 }
 
 fn foot(text: &mut String, comparison: &Comparison) {
+    let _ = writeln!(text, "\n{DIFFERENCES}");
     if text.contains(FULL) {
         let note = "the load generator's processor was full, so rate and latency may be its own; CPU time is not.";
         let _ = writeln!(text, "\n{FULL} {note}");
@@ -154,6 +158,7 @@ mod tests {
             "- paced on nats: 3 deliveries lost that no gap notice covers",
             "- idle on nats: it ended\n",
             "\\* the load generator's processor was full",
+            "Redis, whose CPU time is not counted; NATS",
         ] {
             assert!(text.contains(expected), "{expected} is not in\n{text}");
         }
