@@ -13,8 +13,6 @@ use crate::report::{Delivery, MemoryFigures, Report};
 
 /// A server that has everything out this soon after the last event was due has kept up.
 const KEPT_UP_S: f64 = 0.5;
-/// Busier than this share of its processors, the generator may be what is measured.
-const GENERATOR_BUSY: f64 = 0.95;
 /// Other programs that keep more processors busy than this disturb the figures.
 const OTHERS_BUSY: f64 = 0.2;
 
@@ -137,17 +135,15 @@ impl Flow<'_> {
         Ok((publisher, delivery))
     }
 
-    /// Whether the clients, the publisher and Redis had their processors to the full, while there was something to do.
     fn is_generator_full(&self, effort: &Effort, shape: Shape, stretch: &Stretch) -> bool {
         let wall_s = match shape {
             Shape::Paced { .. } => float(effort.wall_us) / 1e6,
+            // Between bursts there is nothing to do.
             Shape::Burst { .. } => stretch.seconds,
         };
         // Each client process has one thread, and the publisher one.
         let threads = 1 + self.session.load().processes as usize;
-        let is_full = |busy_us: u64, cores: usize| float(busy_us) / 1e6 > GENERATOR_BUSY * wall_s * float(cores as u64);
-        is_full(effort.generator_us, self.processors.min(threads))
-            || is_full(effort.generator_us + effort.redis_us, self.processors)
+        effort.is_generator_full(wall_s, self.processors, threads)
     }
 
     fn publish(&mut self, publisher: Publisher, shape: Shape, seconds: f64) -> anyhow::Result<(Publisher, Stretch)> {
