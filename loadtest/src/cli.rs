@@ -1,15 +1,19 @@
 //! The command line: what can be said and what it means. Addresses are checked here; everything else where it is used.
 
+mod compare;
 mod durable;
+mod mix;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::compare::{CompareArgs, PEERS, PeerArgs, Trial};
 pub(crate) use self::durable::{
     Fault, PublishArgs, RecoverArgs, RedisRestartArgs, RollingRestartArgs, ScaleOutArgs, TrafficArgs,
 };
+pub(crate) use self::mix::MixArgs;
 use crate::address::{Loopback, RedisUrl, WebSocketUrl};
 
 const EXAMPLES: &str = "\
@@ -26,6 +30,10 @@ Examples:
     fanfare-loadtest rolling-restart --spawn
     fanfare-loadtest scale-out --spawn
     fanfare-loadtest redis-restart --spawn
+
+  Fanfare and the floors beside NATS, nchan, Socket.IO and Centrifugo, as a table for the documentation:
+    loadtest/peers/install
+    fanfare-loadtest compare --table comparison.md
 
   Memory of 30,000 idle connections; the node needs that many open files (ulimit -n):
     fanfare-loadtest idle --clients 30000 --processes 2 --source-addresses 2 --spawn
@@ -51,6 +59,8 @@ pub(crate) enum Command {
     Idle(IdleArgs),
     /// Everyone connects at once, leaves at once, and comes again: the server's CPU time for each
     Storm(StormArgs),
+    /// The same scenarios on Fanfare, the floors, NATS, nchan, Socket.IO and Centrifugo, side by side
+    Compare(CompareArgs),
     /// Clients are cut off and all come back at once for the durable events they missed
     Recover(RecoverArgs),
     /// Nodes are drained and replaced one after the other under traffic; also from one program to another and back
@@ -77,6 +87,7 @@ Examples:
   fanfare-loadtest fanout --mode paced --spawn                   5,000 clients, 20 events/s
   fanfare-loadtest fanout --mode stream --spawn --compare        1,000 clients, 1,000 events/s, floors beside it
   fanfare-loadtest fanout --mode burst --spawn --bursts 20       5,000 clients, 200 events at once, 20 times
+  fanfare-loadtest fanout --codec mixed --tenants 8 --spawn      half of them MessagePack, a channel in each of 8 tenants
   fanfare-loadtest fanout --clients 100 --rate 50 --duration 3 --url ws://127.0.0.1:8080/ws --secret s3cret")]
 pub(crate) struct FanoutArgs {
     /// What the load looks like; sets the defaults of --clients, --rate, --events
@@ -188,6 +199,8 @@ pub(crate) struct CommonArgs {
     #[command(flatten)]
     pub(crate) clients: ClientArgs,
     #[command(flatten)]
+    pub(crate) mix: MixArgs,
+    #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
 
@@ -195,7 +208,7 @@ pub(crate) struct CommonArgs {
 #[derive(Args)]
 #[command(next_help_heading = "Target")]
 pub(crate) struct TargetArgs {
-    /// What to measure; a floor is started here unless --url says where it runs
+    /// What to measure; a floor is started here unless --url says where it runs, another server always
     #[arg(long, value_enum, default_value_t = Kind::Fanfare)]
     pub(crate) target: Kind,
     /// Measure several, one after the other, and print the ratios [without a list: all three]. Floors run on one
@@ -220,6 +233,8 @@ pub(crate) struct TargetArgs {
     pub(crate) server_cores: u32,
     #[command(flatten)]
     pub(crate) node: NodeArgs,
+    #[command(flatten)]
+    pub(crate) peer: PeerArgs,
 }
 
 /// Servers that are started here, and how their clients are called.
@@ -256,6 +271,15 @@ pub(crate) enum Kind {
     Floor,
     /// One send(2) for each connection and all that has arrived
     FloorCoalescing,
+    /// nats-server's WebSocket listener
+    Nats,
+    /// nginx's nchan module
+    Nchan,
+    /// Socket.IO with its Redis adapter
+    #[value(name = "socket.io")]
+    SocketIo,
+    /// Centrifugo with its memory engine
+    Centrifugo,
 }
 
 /// How the clients are made.

@@ -16,8 +16,11 @@ mod admin_port;
 mod cli;
 mod client;
 mod clock;
+mod codec;
 mod crew;
 mod desk;
+mod dialect;
+mod directory;
 mod feed;
 mod figures;
 mod fleet;
@@ -25,10 +28,17 @@ mod floor;
 mod handshake;
 mod herd;
 mod histogram;
+mod http_answer;
 mod launch;
+mod link;
+mod machine;
 mod mark;
+mod mix;
 mod orders;
+mod outlet;
+mod peer;
 mod process;
+mod program;
 mod publisher;
 mod reasons;
 mod redis_info;
@@ -61,6 +71,7 @@ fn main() -> ExitCode {
         Command::Channels(args) => scenario::run(&Scenario::Channels(args)),
         Command::Idle(args) => scenario::run(&Scenario::Idle(args)),
         Command::Storm(args) => scenario::run(&Scenario::Storm(args)),
+        Command::Compare(args) => scenario::compare::run(&args),
         Command::Recover(args) => scenario::tell_story(recover::run(&args), &args.output),
         Command::RollingRestart(args) => scenario::tell_story(rolling_restart::run(&args), &args.output),
         Command::ScaleOut(args) => scenario::tell_story(scale_out::run(&args), &args.output),

@@ -1,6 +1,8 @@
 //! The scenarios, and what they have in common: prepare the ground, run on each target, tell the figures.
 
 mod channels;
+pub(crate) mod compare;
+mod compare_table;
 mod delivery;
 mod effort;
 mod fanout;
@@ -21,11 +23,11 @@ mod verdict;
 use std::fs;
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use serde::Serialize;
 
 use self::story::Story;
-use crate::cli::{ChannelsArgs, CommonArgs, FanoutArgs, IdleArgs, OutputArgs, StormArgs};
+use crate::cli::{ChannelsArgs, CommonArgs, FanoutArgs, IdleArgs, Kind, OutputArgs, StormArgs};
 use crate::report::{Document, Report};
 use crate::table;
 use crate::target::{Ground, Target};
@@ -48,19 +50,15 @@ pub(crate) struct Stage<'a> {
 /// Runs on every target that is asked for. `Ok(false)`: something was lost, doubled or out of order.
 pub(crate) fn run(scenario: &Scenario) -> anyhow::Result<bool> {
     let common = scenario.common();
+    let others = common.target.kinds().into_iter().any(|kind| kind != Kind::Fanfare);
+    ensure!(
+        !(others && common.mix.needs_fanfare()),
+        "other servers speak no MessagePack and know one tenant: --codec and --tenants measure Fanfare alone"
+    );
     let ground = Ground::prepare(&common.target)?;
     let mut runs = Vec::new();
     for kind in common.target.kinds() {
-        let mut target = ground.target(&common.target, kind)?;
-        let result = scenario.run(&Stage { ground: &ground, target: &target, common });
-        let post_mortem = target.post_mortem();
-        let mut report = match (result, &post_mortem) {
-            (Err(error), Some(post_mortem)) => Err(error.context(post_mortem.clone())),
-            (result, _) => result,
-        }
-        .with_context(|| format!("{} on {}", scenario.name(), kind.name()))?;
-        report.warnings.extend(post_mortem);
-        runs.push(report);
+        runs.push(scenario.run_on(&ground, kind)?);
     }
     let document = Document::new(runs);
     tell(&document, &table::render(&document), common.output.json.as_deref())?;
@@ -84,6 +82,21 @@ impl Scenario {
             Scenario::Idle(args) => &args.common,
             Scenario::Storm(args) => &args.common,
         }
+    }
+
+    /// Starts what is to be measured, if it is to be started, and measures it.
+    fn run_on(&self, ground: &Ground, kind: Kind) -> anyhow::Result<Report> {
+        let common = self.common();
+        let mut target = ground.target(&common.target, kind)?;
+        let result = self.run(&Stage { ground, target: &target, common });
+        let post_mortem = target.post_mortem();
+        let mut report = match (result, &post_mortem) {
+            (Err(error), Some(post_mortem)) => Err(error.context(post_mortem.clone())),
+            (result, _) => result,
+        }
+        .with_context(|| format!("{} on {}", self.name(), kind.name()))?;
+        report.warnings.extend(post_mortem);
+        Ok(report)
     }
 
     fn run(&self, stage: &Stage<'_>) -> anyhow::Result<Report> {
