@@ -1,6 +1,7 @@
 //! The command line: what can be said and what it means. Addresses are checked here; everything else where it is used.
 
 mod durable;
+mod storm;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use self::durable::{
     Fault, PublishArgs, RecoverArgs, RedisRestartArgs, RollingRestartArgs, ScaleOutArgs, TrafficArgs,
 };
+pub(crate) use self::storm::StormArgs;
 use crate::address::{Loopback, RedisUrl, WebSocketUrl};
 
 const EXAMPLES: &str = "\
@@ -49,7 +51,7 @@ pub(crate) enum Command {
     Channels(ChannelsArgs),
     /// Connections that say nothing: the server's memory for each
     Idle(IdleArgs),
-    /// Everyone connects at once, leaves at once, and comes again: the server's CPU time for each
+    /// Everyone connects at once, leaves at once, and comes again, beside clients that were there before
     Storm(StormArgs),
     /// Clients are cut off and all come back at once for the durable events they missed
     Recover(RecoverArgs),
@@ -142,21 +144,6 @@ pub(crate) struct IdleArgs {
     /// Seconds to rest before memory is read again
     #[arg(long, default_value_t = 10.0, value_parser = not_negative)]
     pub(crate) duration: f64,
-    #[command(flatten)]
-    pub(crate) common: CommonArgs,
-}
-
-#[derive(Args)]
-#[command(after_help = "\
-Example:
-  fanfare-loadtest storm --clients 5000 --rounds 3 --connect-concurrency 1000 --spawn --compare")]
-pub(crate) struct StormArgs {
-    /// Clients, all on one channel
-    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub(crate) clients: u32,
-    /// How often all connect; between rounds all disconnect at once
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    pub(crate) rounds: u32,
     #[command(flatten)]
     pub(crate) common: CommonArgs,
 }

@@ -13,6 +13,7 @@
 
 mod address;
 mod admin_port;
+mod aim;
 mod cli;
 mod client;
 mod clock;

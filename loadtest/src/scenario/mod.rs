@@ -1,5 +1,6 @@
 //! The scenarios, and what they have in common: prepare the ground, run on each target, tell the figures.
 
+mod bystanders;
 mod channels;
 mod delivery;
 mod effort;

@@ -47,6 +47,11 @@ pub(crate) struct Session<'a> {
 impl<'a> Session<'a> {
     /// Starts the client processes; nothing connects yet.
     pub(crate) fn start(stage: &'a Stage<'a>, clients: &Clients) -> anyhow::Result<Session<'a>> {
+        Session::start_on(stage, clients, &stage.common.target.channel)
+    }
+
+    /// The same with channels of another name.
+    pub(crate) fn start_on(stage: &'a Stage<'a>, clients: &Clients, channel: &str) -> anyhow::Result<Session<'a>> {
         let flags = &stage.common.clients;
         let processes = flags.processes.unwrap_or(clients.count.div_ceil(CLIENTS_PER_PROCESS_MAX)).min(clients.count);
         ensure!(
@@ -73,7 +78,7 @@ impl<'a> Session<'a> {
             tenant: target.node.tenant.clone(),
             first: 0,
             clients: clients.count,
-            topics: Topics { name: target.channel.clone(), channels: clients.channels },
+            topics: Topics { name: channel.to_owned(), channels: clients.channels },
             subscribe_at_once: clients.subscribe_at_once,
             source_addresses: sources,
             concurrency: flags.connect_concurrency,
