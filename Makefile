@@ -121,6 +121,8 @@ bench: ## The load generator's scenarios, with the figures of one machine in loa
 	target/release/fanfare-loadtest fanout --mode burst --spawn --compare
 	target/release/fanfare-loadtest idle --spawn
 	target/release/fanfare-loadtest storm --spawn
+	target/release/fanfare-loadtest storm --spawn --own-channels
+	target/release/fanfare-loadtest churn --spawn
 	target/release/fanfare-loadtest channels --spawn --compare
 	target/release/fanfare-loadtest publish --spawn
 	target/release/fanfare-loadtest recover --spawn

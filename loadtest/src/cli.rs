@@ -1,5 +1,6 @@
 //! The command line: what can be said and what it means. Addresses are checked here; everything else where it is used.
 
+mod churn;
 mod durable;
 mod storm;
 
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::churn::ChurnArgs;
 pub(crate) use self::durable::{
     Fault, PublishArgs, RecoverArgs, RedisRestartArgs, RollingRestartArgs, ScaleOutArgs, TrafficArgs,
 };
@@ -53,6 +55,8 @@ pub(crate) enum Command {
     Idle(IdleArgs),
     /// Everyone connects at once, leaves at once, and comes again, beside clients that were there before
     Storm(StormArgs),
+    /// Clients subscribe and unsubscribe all the time on a node that knows many topics
+    Churn(ChurnArgs),
     /// Clients are cut off and all come back at once for the durable events they missed
     Recover(RecoverArgs),
     /// Nodes are drained and replaced one after the other under traffic; also from one program to another and back

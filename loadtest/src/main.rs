@@ -17,6 +17,7 @@ mod aim;
 mod cli;
 mod client;
 mod clock;
+mod connection;
 mod crew;
 mod desk;
 mod feed;
@@ -28,6 +29,7 @@ mod herd;
 mod histogram;
 mod launch;
 mod mark;
+mod nomads;
 mod orders;
 mod process;
 mod publisher;
@@ -51,7 +53,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::cli::{Cli, Command};
-use crate::scenario::{Scenario, publish, recover, redis_restart, rolling_restart, scale_out};
+use crate::scenario::{Scenario, churn, publish, recover, redis_restart, rolling_restart, scale_out};
 
 const FAILED: u8 = 1;
 const WRONG_SETUP: u8 = 2;
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         Command::Channels(args) => scenario::run(&Scenario::Channels(args)),
         Command::Idle(args) => scenario::run(&Scenario::Idle(args)),
         Command::Storm(args) => scenario::run(&Scenario::Storm(args)),
+        Command::Churn(mut args) => scenario::tell_story(churn::run(&mut args), &args.common.output),
         Command::Recover(args) => scenario::tell_story(recover::run(&args), &args.output),
         Command::RollingRestart(args) => scenario::tell_story(rolling_restart::run(&args), &args.output),
         Command::ScaleOut(args) => scenario::tell_story(scale_out::run(&args), &args.output),

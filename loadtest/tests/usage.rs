@@ -76,6 +76,7 @@ fn help_teaches_by_example() {
         "channels",
         "idle",
         "storm",
+        "churn",
         "recover",
         "rolling-restart",
         "scale-out",

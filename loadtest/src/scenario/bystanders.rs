@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use anyhow::{Context as _, anyhow};
 
 use super::Stage;
+use super::effort::Effort;
 use super::session::{Clients, Session};
 use crate::clock::sleep_until_ns;
 use crate::figures::{float, whole};
@@ -75,6 +76,11 @@ impl<'a> Bystanders<'a> {
         let (_, latency) = self.session.report(crate::orders::Published::default())?;
         self.session.measure()?;
         Ok(latency.quantiles())
+    }
+
+    /// The CPU time that everybody has used so far.
+    pub(crate) fn effort(&self) -> anyhow::Result<Effort> {
+        self.session.effort()
     }
 
     /// Stops publishing, waits until everything has arrived, and returns what they noticed since the last time.

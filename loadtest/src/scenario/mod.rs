@@ -2,6 +2,7 @@
 
 mod bystanders;
 mod channels;
+pub(crate) mod churn;
 mod delivery;
 mod effort;
 mod fanout;
@@ -26,7 +27,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use self::story::Story;
-use crate::cli::{ChannelsArgs, CommonArgs, FanoutArgs, IdleArgs, OutputArgs, StormArgs};
+use crate::cli::{ChannelsArgs, CommonArgs, FanoutArgs, IdleArgs, Kind, OutputArgs, StormArgs};
 use crate::report::{Document, Report};
 use crate::table;
 use crate::target::{Ground, Target};
@@ -52,20 +53,30 @@ pub(crate) fn run(scenario: &Scenario) -> anyhow::Result<bool> {
     let ground = Ground::prepare(&common.target)?;
     let mut runs = Vec::new();
     for kind in common.target.kinds() {
-        let mut target = ground.target(&common.target, kind)?;
-        let result = scenario.run(&Stage { ground: &ground, target: &target, common });
-        let post_mortem = target.post_mortem();
-        let mut report = match (result, &post_mortem) {
-            (Err(error), Some(post_mortem)) => Err(error.context(post_mortem.clone())),
-            (result, _) => result,
-        }
-        .with_context(|| format!("{} on {}", scenario.name(), kind.name()))?;
+        let (mut report, post_mortem) = on_target(&ground, common, kind, |stage| scenario.run(stage))
+            .with_context(|| format!("{} on {}", scenario.name(), kind.name()))?;
         report.warnings.extend(post_mortem);
         runs.push(report);
     }
     let document = Document::new(runs);
     tell(&document, &table::render(&document), common.output.json.as_deref())?;
     Ok(document.all_is_well())
+}
+
+/// Makes a target ready and works on it. The last words of a server that was started here and has ended meanwhile come with
+/// the result, or with the error.
+fn on_target<T>(
+    ground: &Ground,
+    common: &CommonArgs,
+    kind: Kind,
+    work: impl FnOnce(&Stage<'_>) -> anyhow::Result<T>,
+) -> anyhow::Result<(T, Option<String>)> {
+    let mut target = ground.target(&common.target, kind)?;
+    let result = work(&Stage { ground, target: &target, common });
+    match (result, target.post_mortem()) {
+        (Err(error), Some(post_mortem)) => Err(error.context(post_mortem)),
+        (result, post_mortem) => Ok((result?, post_mortem)),
+    }
 }
 
 impl Scenario {
