@@ -3,6 +3,7 @@
 mod churn;
 mod durable;
 mod storm;
+mod unheard;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ pub(crate) use self::durable::{
     Fault, PublishArgs, RecoverArgs, RedisRestartArgs, RollingRestartArgs, ScaleOutArgs, TrafficArgs,
 };
 pub(crate) use self::storm::StormArgs;
+pub(crate) use self::unheard::UnheardArgs;
 use crate::address::{Loopback, RedisUrl, WebSocketUrl};
 
 const EXAMPLES: &str = "\
@@ -57,6 +59,8 @@ pub(crate) enum Command {
     Storm(StormArgs),
     /// Clients subscribe and unsubscribe all the time on a node that knows many topics
     Churn(ChurnArgs),
+    /// Events of topics that nobody on the node wants any more: what each costs to read and drop
+    Unheard(UnheardArgs),
     /// Clients are cut off and all come back at once for the durable events they missed
     Recover(RecoverArgs),
     /// Nodes are drained and replaced one after the other under traffic; also from one program to another and back

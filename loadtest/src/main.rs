@@ -53,7 +53,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::cli::{Cli, Command};
-use crate::scenario::{Scenario, churn, publish, recover, redis_restart, rolling_restart, scale_out};
+use crate::scenario::{Scenario, churn, publish, recover, redis_restart, rolling_restart, scale_out, unheard};
 
 const FAILED: u8 = 1;
 const WRONG_SETUP: u8 = 2;
@@ -65,6 +65,7 @@ fn main() -> ExitCode {
         Command::Idle(args) => scenario::run(&Scenario::Idle(args)),
         Command::Storm(args) => scenario::run(&Scenario::Storm(args)),
         Command::Churn(mut args) => scenario::tell_story(churn::run(&mut args), &args.common.output),
+        Command::Unheard(mut args) => scenario::tell_story(unheard::run(&mut args), &args.common.output),
         Command::Recover(args) => scenario::tell_story(recover::run(&args), &args.output),
         Command::RollingRestart(args) => scenario::tell_story(rolling_restart::run(&args), &args.output),
         Command::ScaleOut(args) => scenario::tell_story(scale_out::run(&args), &args.output),

@@ -77,6 +77,7 @@ fn help_teaches_by_example() {
         "idle",
         "storm",
         "churn",
+        "unheard",
         "recover",
         "rolling-restart",
         "scale-out",

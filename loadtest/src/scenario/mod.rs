@@ -18,6 +18,7 @@ mod site;
 mod storm;
 mod story;
 mod trial;
+pub(crate) mod unheard;
 mod verdict;
 
 use std::fs;

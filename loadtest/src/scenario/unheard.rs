@@ -1,0 +1,143 @@
+//! Messages that Redis still sends to a node and nobody there wants: the topic's last client has left, and its subscription
+//! stays for a while. What each of them costs the node is what reading from Redis costs.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+
+use super::Stage;
+use super::effort::Effort;
+use super::session::{Clients, Session};
+use super::story::{Column, Story};
+use super::verdict::tell_others;
+use crate::cli::UnheardArgs;
+use crate::figures::{float, ratio, thousands, whole};
+use crate::target::Ground;
+
+/// What a message that nobody wants may cost a node.
+const COST_US: f64 = 1.0;
+const AIMED_AT_BYTES: u32 = 128;
+/// Published before anything is measured, as a share of what is.
+const WARM_UP: f64 = 0.1;
+/// Longer than any run, in milliseconds: the most that a node takes.
+const KEEP_MS: &str = "600000";
+
+pub(crate) fn run(args: &mut UnheardArgs) -> anyhow::Result<Story> {
+    let setting = ("FANFARE_UNSUBSCRIBE_DELAY_MS".to_owned(), KEEP_MS.to_owned());
+    args.common.target.node.environment.insert(0, setting);
+    let (args, common) = (&*args, &args.common);
+    let ground = Ground::prepare(&common.target)?;
+    let mut columns: Vec<Column> = Vec::new();
+    for kind in common.target.kinds() {
+        let (mut told, post_mortem) = super::on_target(&ground, common, kind, |stage| all_sizes(stage, args))
+            .with_context(|| format!("unheard on {}", kind.name()))?;
+        if let Some(last) = told.last_mut() {
+            last.failures.extend(post_mortem);
+        }
+        columns.extend(told);
+    }
+    let title = format!(
+        "{} events a second on {}, whose clients have left",
+        thousands(whole(args.rate)),
+        if args.channels == 1 {
+            "one channel".to_owned()
+        } else {
+            format!("{} channels", thousands(args.channels.into()))
+        }
+    );
+    Ok(Story { scenario: "unheard", title, columns })
+}
+
+/// What a stretch of publishing was.
+struct Stretch {
+    events: u64,
+    seconds: f64,
+    effort: Effort,
+    lag_p99_us: u64,
+    /// Events that Redis sent to nobody.
+    unheard: u64,
+}
+
+fn all_sizes(stage: &Stage<'_>, args: &UnheardArgs) -> anyhow::Result<Vec<Column>> {
+    let clients = Clients { count: args.channels, channels: args.channels, rounds: 1, subscribe_at_once: true };
+    let mut session = Session::start(stage, &clients)?;
+    ensure!(
+        session.server_cpu_us()?.is_some(),
+        "the server's process was not found, and its CPU time is what is to be measured: give --server-pid"
+    );
+    session.connect_all()?;
+    session.disconnect()?;
+    // Until the server has noticed.
+    session.wait_until_quiet()?;
+    let mut columns = Vec::new();
+    for bytes in &args.bytes {
+        publish(&mut session, args, *bytes, args.duration * WARM_UP)?;
+        let stretch = publish(&mut session, args, *bytes, args.duration)?;
+        columns.push(column(stage.target.kind.name(), *bytes, args, &stretch));
+    }
+    Ok(columns)
+}
+
+fn publish(session: &mut Session<'_>, args: &UnheardArgs, bytes: u32, seconds: f64) -> anyhow::Result<Stretch> {
+    let (events, per_s) = (whole(args.rate * seconds).max(1), args.rate);
+    let publisher = session.publisher(bytes)?;
+    let before = session.effort()?;
+    let (publisher, span) = session.publish(publisher, move |publisher| publisher.paced(events, per_s))?;
+    // What Redis has sent, the server has still to read.
+    session.wait_until_quiet()?;
+    Ok(Stretch {
+        events,
+        seconds: Duration::from_nanos(span.last_ns - span.first_ns).as_secs_f64(),
+        effort: session.effort()?.since(&before),
+        lag_p99_us: publisher.lag.quantiles().p99,
+        unheard: publisher.unheard,
+    })
+}
+
+fn column(name: &str, bytes: u32, args: &UnheardArgs, stretch: &Stretch) -> Column {
+    let mut column = Column::new(&format!("{name}, {bytes} B"));
+    let each = |us: u64| ratio(float(us), float(stretch.events));
+    let cost_us = stretch.effort.server_us.and_then(each);
+    column.figure("target", name);
+    column.figure("event_bytes", bytes);
+    column.figure("channels", args.channels);
+    column.count("events", "events published", stretch.events);
+    column.count("events_per_s", "events/s", whole(float(stretch.events) / stretch.seconds.max(1e-9)));
+    column.measure("cpu_us_per_message", "server CPU a message, µs", cost_us);
+    column.measure("redis_cpu_us_per_message", "Redis CPU a message, µs", each(stretch.effort.redis_us));
+    column.measure("publish_lag_p99_ms", "publish lag p99, ms", Some(float(stretch.lag_p99_us) / 1e3));
+    column.count("unheard_by_redis", "events that Redis had no subscriber for", stretch.unheard);
+    if let Some(cost_us) = cost_us.filter(|_| name == "fanfare" && bytes == AIMED_AT_BYTES) {
+        column.aim("server CPU a message that nobody wants, µs", cost_us, COST_US);
+    }
+    if stretch.unheard > 0 {
+        let text = "the server had given up its subscription: its unsubscribe delay has to be longer than the run";
+        column.failures.push(text.to_owned());
+    }
+    tell_others(&mut column, &stretch.effort);
+    column
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use clap::Parser as _;
+
+    #[test]
+    fn what_redis_sent_to_nobody_was_not_measured() {
+        let Command::Unheard(args) = Cli::parse_from(["x", "unheard"]).command else { panic!("unheard") };
+        let effort =
+            Effort { wall_us: 1_000_000, server_us: Some(50_000), generator_us: 0, redis_us: 0, machine_us: 0 };
+        let mut stretch = Stretch { events: 100_000, seconds: 1.0, effort, lag_p99_us: 0, unheard: 0 };
+        let story = |stretch: &Stretch| {
+            let columns = vec![column("fanfare", 128, &args, stretch)];
+            Story { scenario: "unheard", title: String::new(), columns }
+        };
+        let text = story(&stretch).render();
+        assert!(text.contains("nobody wants, µs: 0.500, at most 1.00: met"), "{text}");
+        assert!(story(&stretch).all_is_well());
+        stretch.unheard = 1;
+        assert!(!story(&stretch).all_is_well());
+    }
+}
