@@ -2,6 +2,7 @@
 
 mod churn;
 mod durable;
+mod growth;
 mod storm;
 mod unheard;
 
@@ -14,6 +15,7 @@ pub(crate) use self::churn::ChurnArgs;
 pub(crate) use self::durable::{
     Fault, PublishArgs, RecoverArgs, RedisRestartArgs, RollingRestartArgs, ScaleOutArgs, TrafficArgs,
 };
+pub(crate) use self::growth::{GrowthArgs, Half};
 pub(crate) use self::storm::StormArgs;
 pub(crate) use self::unheard::UnheardArgs;
 use crate::address::{Loopback, RedisUrl, WebSocketUrl};
@@ -61,6 +63,8 @@ pub(crate) enum Command {
     Churn(ChurnArgs),
     /// Events of topics that nobody on the node wants any more: what each costs to read and drop
     Unheard(UnheardArgs),
+    /// More and more subscribers, then nodes: whether costs stay flat and memory is a line; also as plots
+    Growth(GrowthArgs),
     /// Clients are cut off and all come back at once for the durable events they missed
     Recover(RecoverArgs),
     /// Nodes are drained and replaced one after the other under traffic; also from one program to another and back

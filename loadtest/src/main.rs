@@ -31,6 +31,7 @@ mod launch;
 mod mark;
 mod nomads;
 mod orders;
+mod plot;
 mod process;
 mod publisher;
 mod reasons;
@@ -53,7 +54,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::cli::{Cli, Command};
-use crate::scenario::{Scenario, churn, publish, recover, redis_restart, rolling_restart, scale_out, unheard};
+use crate::scenario::{Scenario, churn, growth, publish, recover, redis_restart, rolling_restart, scale_out, unheard};
 
 const FAILED: u8 = 1;
 const WRONG_SETUP: u8 = 2;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         Command::Storm(args) => scenario::run(&Scenario::Storm(args)),
         Command::Churn(mut args) => scenario::tell_story(churn::run(&mut args), &args.common.output),
         Command::Unheard(mut args) => scenario::tell_story(unheard::run(&mut args), &args.common.output),
+        Command::Growth(args) => growth::run(&args),
         Command::Recover(args) => scenario::tell_story(recover::run(&args), &args.output),
         Command::RollingRestart(args) => scenario::tell_story(rolling_restart::run(&args), &args.output),
         Command::ScaleOut(args) => scenario::tell_story(scale_out::run(&args), &args.output),

@@ -78,6 +78,7 @@ fn help_teaches_by_example() {
         "storm",
         "churn",
         "unheard",
+        "growth",
         "recover",
         "rolling-restart",
         "scale-out",

@@ -6,6 +6,7 @@ pub(crate) mod churn;
 mod delivery;
 mod effort;
 mod fanout;
+pub(crate) mod growth;
 mod idle;
 mod meter;
 pub(crate) mod publish;
@@ -45,7 +46,16 @@ pub(crate) enum Scenario {
 pub(crate) struct Stage<'a> {
     pub(crate) ground: &'a Ground,
     pub(crate) target: &'a Target,
+    /// Further servers of its kind that share the clients with it.
+    pub(crate) more: &'a [Target],
     pub(crate) common: &'a CommonArgs,
+}
+
+impl<'a> Stage<'a> {
+    /// All servers that have clients.
+    fn targets(&self) -> impl Iterator<Item = &'a Target> {
+        std::iter::once(self.target).chain(self.more)
+    }
 }
 
 /// Runs on every target that is asked for. `Ok(false)`: something was lost, doubled or out of order.
@@ -73,7 +83,7 @@ fn on_target<T>(
     work: impl FnOnce(&Stage<'_>) -> anyhow::Result<T>,
 ) -> anyhow::Result<(T, Option<String>)> {
     let mut target = ground.target(&common.target, kind)?;
-    let result = work(&Stage { ground, target: &target, common });
+    let result = work(&Stage { ground, target: &target, more: &[], common });
     match (result, target.post_mortem()) {
         (Err(error), Some(post_mortem)) => Err(error.context(post_mortem)),
         (result, post_mortem) => Ok((result?, post_mortem)),

@@ -53,7 +53,10 @@ impl<'a> Session<'a> {
     /// The same with channels of another name.
     pub(crate) fn start_on(stage: &'a Stage<'a>, clients: &Clients, channel: &str) -> anyhow::Result<Session<'a>> {
         let flags = &stage.common.clients;
+        let urls: Vec<_> = stage.targets().map(|target| target.url.clone()).collect();
         let processes = flags.processes.unwrap_or(clients.count.div_ceil(CLIENTS_PER_PROCESS_MAX)).min(clients.count);
+        // Each has clients of one server, so that all servers have as many.
+        let processes = processes.next_multiple_of(u32::try_from(urls.len())?);
         ensure!(
             clients.count.div_ceil(processes) <= CLIENTS_PER_PROCESS_MAX,
             "{} clients are too many for {processes} processes of 20,000 open files each: use --processes {} or more",
@@ -85,7 +88,7 @@ impl<'a> Session<'a> {
             connect_timeout_ms: whole(flags.connect_timeout * 1_000.0),
             run: rand::random(),
         };
-        let crew = Crew::start(&plan, processes)?;
+        let crew = Crew::start(&plan, &urls, processes)?;
         let meter = Meter::new(stage.common.output.quiet);
         meter.say(&format!(
             "{}: {} clients in {processes} process(es) on {}",
@@ -269,18 +272,19 @@ impl<'a> Session<'a> {
         self.crew.progress().dropped
     }
 
-    /// CPU time of the server, if its process is known.
+    /// CPU time of all servers together, if their processes are known.
     pub(crate) fn server_cpu_us(&self) -> anyhow::Result<Option<u64>> {
-        self.stage.target.pid.map(process::cpu_us).transpose()
+        self.stage.targets().map(|target| target.pid.map(process::cpu_us).transpose()).sum()
     }
 
+    /// Memory of all servers together, if their processes are known.
     pub(crate) fn server_memory(&self) -> anyhow::Result<Option<Memory>> {
-        self.stage.target.pid.map(process::memory).transpose()
+        self.stage.targets().map(|target| target.pid.map(process::memory).transpose()).sum()
     }
 
-    /// Whether the server's process, which was there, has ended.
+    /// Whether a server's process, which was there, has ended.
     pub(crate) fn server_is_gone(&self) -> bool {
-        self.stage.target.pid.is_some_and(|pid| !process::is_there(pid))
+        self.stage.targets().any(|target| target.pid.is_some_and(|pid| !process::is_there(pid)))
     }
 
     /// The CPU time that everybody has used so far. A server that has died is told elsewhere; here it has used none.
