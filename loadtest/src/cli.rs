@@ -129,7 +129,8 @@ pub(crate) enum Mode {
 
 #[derive(Args)]
 #[command(after_help = "\
-Example:
+Examples:
+  fanfare-loadtest channels --spawn --paced
   fanfare-loadtest channels --channels 10000 --rate 20000 --duration 10 --spawn --compare")]
 pub(crate) struct ChannelsArgs {
     /// Channels, each with one client
@@ -138,6 +139,9 @@ pub(crate) struct ChannelsArgs {
     /// Events per second over all channels, round-robin
     #[arg(long, default_value_t = 20_000.0, value_parser = positive)]
     pub(crate) rate: f64,
+    /// Then measure the paced fan-out to 5,000 clients with as many deliveries a second, and tell the ratio
+    #[arg(long)]
+    pub(crate) paced: bool,
     #[command(flatten)]
     pub(crate) load: LoadArgs,
     #[command(flatten)]

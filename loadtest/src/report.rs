@@ -34,6 +34,8 @@ pub(crate) struct Report {
     /// From the order to the last `subscribed`, where clients connect first and subscribe then.
     pub(crate) subscribe_s: Option<f64>,
     pub(crate) delivery: Option<Delivery>,
+    /// Of `channels`: the paced fan-out with as many deliveries a second.
+    pub(crate) paced: Option<Delivery>,
     pub(crate) memory: Option<MemoryFigures>,
     pub(crate) aims: Vec<Aim>,
     pub(crate) warnings: Vec<String>,

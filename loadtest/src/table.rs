@@ -106,6 +106,8 @@ fn deliveries(text: &mut String, runs: &[Report]) {
     row(text, "kept up", runs, given(|one| one.kept_up.map(|kept| if kept { "yes" } else { "NO" }.to_owned())));
     row(text, "last event due to delivered, s", runs, given(|one| Some(decimals(one.drain_s))));
     row(text, "server CPU per delivery, µs", runs, given(|one| one.server_cpu_us_per_delivery.map(decimals)));
+    let cost = |paced: &Delivery| paced.server_cpu_us_per_delivery.map(decimals);
+    row(text, "  the same of paced beside it, µs", runs, |run| run.paced.as_ref().and_then(cost));
     row(text, "latency p50, ms", runs, given(|one| Some(millis(one.latency_us.p50))));
     row(text, "latency p90, ms", runs, given(|one| Some(millis(one.latency_us.p90))));
     row(text, "latency p99, ms", runs, given(|one| Some(millis(one.latency_us.p99))));
