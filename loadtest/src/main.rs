@@ -67,7 +67,7 @@ fn main() -> ExitCode {
         Command::Storm(args) => scenario::run(&Scenario::Storm(args)),
         Command::Churn(mut args) => scenario::tell_story(churn::run(&mut args), &args.common.output),
         Command::Unheard(mut args) => scenario::tell_story(unheard::run(&mut args), &args.common.output),
-        Command::Growth(args) => growth::run(&args),
+        Command::Growth(mut args) => growth::run(&mut args),
         Command::Recover(args) => scenario::tell_story(recover::run(&args), &args.output),
         Command::RollingRestart(args) => scenario::tell_story(rolling_restart::run(&args), &args.output),
         Command::ScaleOut(args) => scenario::tell_story(scale_out::run(&args), &args.output),

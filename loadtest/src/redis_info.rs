@@ -14,6 +14,7 @@ pub(crate) struct Calls {
     pub(crate) xrange: u64,
     pub(crate) xrevrange: u64,
     pub(crate) subscribe: u64,
+    pub(crate) unsubscribe: u64,
 }
 
 impl Calls {
@@ -30,6 +31,7 @@ impl Calls {
             xrange: self.xrange.saturating_sub(before.xrange),
             xrevrange: self.xrevrange.saturating_sub(before.xrevrange),
             subscribe: self.subscribe.saturating_sub(before.subscribe),
+            unsubscribe: self.unsubscribe.saturating_sub(before.unsubscribe),
         }
     }
 
@@ -46,6 +48,7 @@ impl Calls {
             xrange: line("xrange"),
             xrevrange: line("xrevrange"),
             subscribe: line("subscribe"),
+            unsubscribe: line("unsubscribe"),
         }
     }
 }

@@ -110,3 +110,14 @@ fn a_storm_comes_again() {
         assert!(round["seconds"].as_f64().unwrap() > 0.0);
     }
 }
+
+#[test]
+fn many_channels_are_set_against_the_paced_fan_out() {
+    let channels = "channels --channels 100 --rate 50000 --duration 0.3 --warmup 0 --paced";
+    let outcome = run(&format!("{channels} --target floor --spawn --no-pin --quiet --json -"));
+    assert_eq!(outcome.code, 0, "{}", outcome.errors);
+    let run = &outcome.document["runs"][0];
+    assert_eq!((&run["delivery"]["deliveries"], &run["paced"]["deliveries"]), (&15_000.into(), &15_000.into()));
+    let aims: Vec<&Value> = run["aims"].as_array().unwrap().iter().map(|aim| &aim["name"]).collect();
+    assert_eq!(aims, ["subscribing all, s", "CPU per delivery ÷ paced"]);
+}

@@ -16,6 +16,7 @@ that is longer than the run; that Redis had a subscriber for every event is chec
 Examples:
   fanfare-loadtest unheard --spawn --compare=fanfare,floor
   fanfare-loadtest unheard --spawn --bytes 1024,16384 --rate 20000
+  fanfare-loadtest unheard --spawn --at-once 1          each event wakes the node by itself
   fanfare-loadtest unheard --spawn --channels 10000")]
 pub(crate) struct UnheardArgs {
     /// Channels, round which the events go
@@ -24,6 +25,9 @@ pub(crate) struct UnheardArgs {
     /// Events per second
     #[arg(long, default_value_t = 100_000.0, value_parser = positive)]
     pub(crate) rate: f64,
+    /// Events in one write to Redis: what it reads together, the node reads together
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub(crate) at_once: u64,
     /// Seconds of publishing for each size
     #[arg(long, default_value_t = 4.0, value_parser = positive)]
     pub(crate) duration: f64,

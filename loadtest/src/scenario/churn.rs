@@ -19,7 +19,7 @@ use crate::nomads::notes::Notes;
 use crate::nomads::{Nomads, NomadsPlan, Standing};
 use crate::process;
 use crate::reasons::listed;
-use crate::redis_info::Subscribing;
+use crate::redis_info::{Calls, Subscribing};
 use crate::redis_link::RedisLink;
 use crate::table::spread;
 use crate::target::Ground;
@@ -103,7 +103,7 @@ struct Churn<'a> {
 /// A stretch of time in which everybody's CPU time was read.
 struct Stretch {
     effort: Effort,
-    redis: Subscribing,
+    calls: Calls,
     /// Changes answered within it.
     changes: u64,
 }
@@ -177,7 +177,7 @@ impl<'a> Churn<'a> {
         column.measure("fill_s", "subscribing them all, s", Some(seconds));
         column.figure("fill_subscribing", asked);
         column.row(
-            "SUBSCRIBE commands for it / topics",
+            "Redis: SUBSCRIBE for that / topics",
             format!("{} / {}", thousands(asked.commands), thousands(asked.topics)),
         );
         let grown_kb = before.zip(after).map(|(before, after)| float(after.rss_kb) - float(before.rss_kb));
@@ -187,7 +187,7 @@ impl<'a> Churn<'a> {
     }
 
     fn stretch(&mut self, duration: Duration) -> anyhow::Result<Stretch> {
-        let (changes, redis) = (self.standing()?.changes, Subscribing::read(&mut self.redis)?);
+        let (changes, calls) = (self.standing()?.changes, Calls::read(&mut self.redis)?);
         let effort = self.bystanders.effort()?;
         let until = Instant::now() + duration;
         while Instant::now() < until {
@@ -196,7 +196,7 @@ impl<'a> Churn<'a> {
         let effort = self.bystanders.effort()?.since(&effort);
         Ok(Stretch {
             effort,
-            redis: Subscribing::read(&mut self.redis)?.since(&redis),
+            calls: Calls::read(&mut self.redis)?.since(&calls),
             changes: self.standing()?.changes - changes,
         })
     }
@@ -286,12 +286,13 @@ fn tell_changes(column: &mut Column, busy: &Stretch, calm: &Stretch, notes: &Not
     let (gross, net) = cost_us(busy, calm);
     column.measure("cpu_us_per_change", "node's CPU a change, µs", net);
     column.measure("cpu_us_per_change_gross", "  with the bystanders' events, µs", gross);
-    column.measure("redis_cpu_us_per_change", "Redis CPU a change, publishing included, µs", {
-        ratio(float(busy.effort.redis_us), changes)
-    });
-    column.figure("subscribe_commands", busy.redis.commands);
-    let subscribes = ratio(float(notes.subscribe.quantiles().count), float(busy.redis.commands));
-    column.measure("topics_per_subscribe", "topics in a SUBSCRIBE to Redis", subscribes);
+    let redis_us = ratio(float(busy.effort.redis_us), changes);
+    column.measure("redis_cpu_us_per_change", "Redis CPU a change, events too, µs", redis_us);
+    column.figure("redis_calls", busy.calls);
+    let Calls { subscribe, unsubscribe, fcall, .. } = busy.calls;
+    column.row("Redis: SUBSCRIBE / UNSUBSCRIBE / FCALL", format!("{subscribe} / {unsubscribe} / {fcall}"));
+    let together = ratio(float(notes.subscribe.quantiles().count), float(subscribe));
+    column.measure("topics_per_subscribe", "topics in a SUBSCRIBE", together);
 }
 
 fn tell_latency(column: &mut Column, notes: &Notes, bystanders_us: Quantiles, calm_us: Quantiles) {
@@ -321,7 +322,7 @@ mod tests {
 
     fn stretch(wall_us: u64, server_us: u64, changes: u64) -> Stretch {
         let effort = Effort { wall_us, server_us: Some(server_us), generator_us: 0, redis_us: 0, machine_us: 0 };
-        Stretch { effort, redis: Subscribing::default(), changes }
+        Stretch { effort, calls: Calls::default(), changes }
     }
 
     #[test]

@@ -1,8 +1,6 @@
 //! Messages that Redis still sends to a node and nobody there wants: the topic's last client has left, and its subscription
 //! stays for a while. What each of them costs the node is what reading from Redis costs.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, ensure};
 
 use super::Stage;
@@ -11,7 +9,9 @@ use super::session::{Clients, Session};
 use super::story::{Column, Story};
 use super::verdict::tell_others;
 use crate::cli::UnheardArgs;
+use crate::clock::{now_ns, seconds_between, sleep_until_ns};
 use crate::figures::{float, ratio, thousands, whole};
+use crate::publisher::{Publisher, Span};
 use crate::target::Ground;
 
 /// What a message that nobody wants may cost a node.
@@ -36,14 +36,12 @@ pub(crate) fn run(args: &mut UnheardArgs) -> anyhow::Result<Story> {
         }
         columns.extend(told);
     }
+    let channels =
+        if args.channels == 1 { "one channel" } else { &format!("{} channels", thousands(args.channels.into())) };
     let title = format!(
-        "{} events a second on {}, whose clients have left",
+        "{} events a second, {} at once, on {channels}, whose clients have left",
         thousands(whole(args.rate)),
-        if args.channels == 1 {
-            "one channel".to_owned()
-        } else {
-            format!("{} channels", thousands(args.channels.into()))
-        }
+        thousands(args.at_once)
     );
     Ok(Story { scenario: "unheard", title, columns })
 }
@@ -53,7 +51,6 @@ struct Stretch {
     events: u64,
     seconds: f64,
     effort: Effort,
-    lag_p99_us: u64,
     /// Events that Redis sent to nobody.
     unheard: u64,
 }
@@ -79,19 +76,32 @@ fn all_sizes(stage: &Stage<'_>, args: &UnheardArgs) -> anyhow::Result<Vec<Column
 }
 
 fn publish(session: &mut Session<'_>, args: &UnheardArgs, bytes: u32, seconds: f64) -> anyhow::Result<Stretch> {
-    let (events, per_s) = (whole(args.rate * seconds).max(1), args.rate);
+    let (at_once, per_s) = (args.at_once, args.rate);
+    let bursts = whole(args.rate * seconds / float(at_once)).max(1);
     let publisher = session.publisher(bytes)?;
     let before = session.effort()?;
-    let (publisher, span) = session.publish(publisher, move |publisher| publisher.paced(events, per_s))?;
+    let work = move |publisher: &mut Publisher| pipelined(publisher, bursts, at_once, per_s);
+    let (publisher, span) = session.publish(publisher, work)?;
     // What Redis has sent, the server has still to read.
     session.wait_until_quiet()?;
     Ok(Stretch {
-        events,
-        seconds: Duration::from_nanos(span.last_ns - span.first_ns).as_secs_f64(),
+        events: bursts * at_once,
+        seconds: seconds_between(span.first_ns, span.last_ns),
         effort: session.effort()?.since(&before),
-        lag_p99_us: publisher.lag.quantiles().p99,
         unheard: publisher.unheard,
     })
+}
+
+/// So many events in each write, and as many writes a second as that takes.
+fn pipelined(publisher: &mut Publisher, bursts: u64, at_once: u64, per_s: f64) -> anyhow::Result<Span> {
+    let first_ns = now_ns();
+    let due_ns = |burst: u64| first_ns + whole(float(burst * at_once) * 1e9 / per_s);
+    for burst in 0..bursts {
+        sleep_until_ns(due_ns(burst));
+        publisher.burst(at_once)?;
+    }
+    // Behind its time, the last write was later than it was due.
+    Ok(Span { first_ns, last_ns: now_ns().max(due_ns(bursts)) })
 }
 
 fn column(name: &str, bytes: u32, args: &UnheardArgs, stretch: &Stretch) -> Column {
@@ -101,11 +111,11 @@ fn column(name: &str, bytes: u32, args: &UnheardArgs, stretch: &Stretch) -> Colu
     column.figure("target", name);
     column.figure("event_bytes", bytes);
     column.figure("channels", args.channels);
+    column.figure("events_at_once", args.at_once);
     column.count("events", "events published", stretch.events);
     column.count("events_per_s", "events/s", whole(float(stretch.events) / stretch.seconds.max(1e-9)));
     column.measure("cpu_us_per_message", "server CPU a message, µs", cost_us);
     column.measure("redis_cpu_us_per_message", "Redis CPU a message, µs", each(stretch.effort.redis_us));
-    column.measure("publish_lag_p99_ms", "publish lag p99, ms", Some(float(stretch.lag_p99_us) / 1e3));
     column.count("unheard_by_redis", "events that Redis had no subscriber for", stretch.unheard);
     if let Some(cost_us) = cost_us.filter(|_| name == "fanfare" && bytes == AIMED_AT_BYTES) {
         column.aim("server CPU a message that nobody wants, µs", cost_us, COST_US);
@@ -129,7 +139,7 @@ mod tests {
         let Command::Unheard(args) = Cli::parse_from(["x", "unheard"]).command else { panic!("unheard") };
         let effort =
             Effort { wall_us: 1_000_000, server_us: Some(50_000), generator_us: 0, redis_us: 0, machine_us: 0 };
-        let mut stretch = Stretch { events: 100_000, seconds: 1.0, effort, lag_p99_us: 0, unheard: 0 };
+        let mut stretch = Stretch { events: 100_000, seconds: 1.0, effort, unheard: 0 };
         let story = |stretch: &Stretch| {
             let columns = vec![column("fanfare", 128, &args, stretch)];
             Story { scenario: "unheard", title: String::new(), columns }

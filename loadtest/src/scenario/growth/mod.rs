@@ -14,10 +14,13 @@ use super::meter::Meter;
 use super::session::Clients;
 use super::{Stage, tell};
 use crate::cli::{GrowthArgs, Half, Kind};
-use crate::target::{Ground, Target};
+use crate::target::{Ground, Target, new_secret};
 
 /// `Ok(false)`: something was lost, doubled or out of order.
-pub(crate) fn run(args: &GrowthArgs) -> anyhow::Result<bool> {
+pub(crate) fn run(args: &mut GrowthArgs) -> anyhow::Result<bool> {
+    // All nodes of a step know the clients' tokens.
+    args.common.target.node.secret.get_or_insert_with(new_secret);
+    let args = &*args;
     let target = &args.common.target;
     ensure!(target.node.spawn, "each step has nodes of its own: add --spawn");
     ensure!(
@@ -69,9 +72,11 @@ impl Steps<'_> {
         let spec = Spec { scenario: "growth", mode: None, clients, shape, load: &self.args.load };
         let result = delivery::run(&stage, &spec);
         let post_mortems: Vec<String> = targets.iter_mut().filter_map(Target::post_mortem).collect();
-        let mut report = result.with_context(|| {
-            format!("{subscribers} subscribers of {nodes} × {} {}", kind.name(), post_mortems.join(" "))
-        })?;
+        let mut report = match (result, post_mortems.is_empty()) {
+            (Err(error), false) => Err(error.context(post_mortems.join("\n"))),
+            (result, _) => result,
+        }
+        .with_context(|| format!("{subscribers} subscribers of {nodes} × {}", kind.name()))?;
         report.failures.extend(post_mortems);
         Ok(Step::new(nodes, subscribers, events_per_s, report))
     }
