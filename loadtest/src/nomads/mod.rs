@@ -205,7 +205,7 @@ impl Nomads {
 
     fn end_if(&mut self, index: usize, result: Result<(), String>) {
         if let Err(reason) = result {
-            self.clients[index].link = None;
+            self.clients[index].end();
             self.notes.end(reason);
         }
     }

@@ -45,6 +45,14 @@ struct Change {
     due_ns: u64,
 }
 
+impl Nomad {
+    /// The connection has ended, and nothing is answered any more.
+    pub(crate) fn end(&mut self) {
+        self.link = None;
+        self.ways.asked.clear();
+    }
+}
+
 impl Ways {
     /// Holds `held` topics once it has filled up, and drops up to `spare` of others that it comes back to.
     pub(crate) fn new(held: u32, spare: u32) -> Ways {
