@@ -1,5 +1,6 @@
 //! The command line: what can be said and what it means. Addresses are checked here; everything else where it is used.
 
+mod channels;
 mod churn;
 mod durable;
 mod growth;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::channels::ChannelsArgs;
 pub(crate) use self::churn::ChurnArgs;
 pub(crate) use self::durable::{
     Fault, PublishArgs, RecoverArgs, RedisRestartArgs, RollingRestartArgs, ScaleOutArgs, TrafficArgs,
@@ -125,27 +127,6 @@ pub(crate) enum Mode {
     Stream,
     /// Many events at the same moment: whether they travel together
     Burst,
-}
-
-#[derive(Args)]
-#[command(after_help = "\
-Examples:
-  fanfare-loadtest channels --spawn --paced
-  fanfare-loadtest channels --channels 10000 --rate 20000 --duration 10 --spawn --compare")]
-pub(crate) struct ChannelsArgs {
-    /// Channels, each with one client
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
-    pub(crate) channels: u32,
-    /// Events per second over all channels, round-robin
-    #[arg(long, default_value_t = 20_000.0, value_parser = positive)]
-    pub(crate) rate: f64,
-    /// Then measure the paced fan-out to 5,000 clients with as many deliveries a second, and tell the ratio
-    #[arg(long)]
-    pub(crate) paced: bool,
-    #[command(flatten)]
-    pub(crate) load: LoadArgs,
-    #[command(flatten)]
-    pub(crate) common: CommonArgs,
 }
 
 #[derive(Args)]

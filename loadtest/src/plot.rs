@@ -5,17 +5,20 @@ use std::ops::Range;
 
 use anyhow::anyhow;
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
+use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 
 use crate::figures::{thousands, whole};
 
-const SIZE: (u32, u32) = (860, 480);
+const SIZE: (u32, u32) = (900, 500);
 const FONT: &str = "Helvetica, Arial, sans-serif";
 const GROUND: RGBColor = RGBColor(255, 255, 255);
 const INK: RGBColor = RGBColor(34, 34, 34);
 const GRID: RGBColor = RGBColor(225, 225, 225);
 const MEASURED: RGBColor = RGBColor(0, 90, 181);
 const GUIDES: [RGBColor; 2] = [RGBColor(200, 40, 30), RGBColor(110, 110, 110)];
+const DASH: u32 = 8;
+const DASH_GAP: u32 = 6;
 /// Room above the highest point.
 const HEADROOM: f64 = 1.2;
 
@@ -52,7 +55,7 @@ impl Plot {
     pub(crate) fn svg(&self) -> anyhow::Result<String> {
         let (first, last) = self.ends();
         match self.scale {
-            Scale::Logarithmic => self.draw((first * 0.8..last * 1.25).log_scale(), 12),
+            Scale::Logarithmic => self.draw((first * 0.8..last * 1.25).log_scale(), 30),
             Scale::FromZero => self.draw(0.0..last * 1.05, 10),
             Scale::Whole => {
                 let marks = usize::try_from(whole(last - first))? + 1;
@@ -64,6 +67,13 @@ impl Plot {
     fn ends(&self) -> (f64, f64) {
         let xs = || self.measured.1.iter().map(|(x, _)| *x);
         (xs().fold(f64::INFINITY, f64::min), xs().fold(0.0, f64::max))
+    }
+
+    /// What stands below a mark of the horizontal axis. Between powers of ten there is room for 2 and 5 only.
+    fn mark(&self, x: f64) -> String {
+        let text = thousands(whole(x));
+        let is_told = self.scale != Scale::Logarithmic || text.starts_with(['1', '2', '5']);
+        if is_told { text } else { String::new() }
     }
 
     fn heights(&self) -> Range<f64> {
@@ -96,10 +106,10 @@ impl Plot {
         let text = |size: u32| (FONT, size).into_font().color(&INK);
         area.fill(&GROUND)?;
         let mut chart = ChartBuilder::on(area)
-            .caption(&self.title, text(20))
-            .margin(16)
-            .x_label_area_size(52)
-            .y_label_area_size(68)
+            .caption(&self.title, text(26))
+            .margin(18)
+            .x_label_area_size(60)
+            .y_label_area_size(78)
             .build_cartesian_2d(xs, self.heights())?;
         chart
             .configure_mesh()
@@ -110,29 +120,31 @@ impl Plot {
             .x_labels(marks)
             .x_desc(self.x_label)
             .y_desc(self.y_label)
-            .label_style(text(14))
-            .axis_desc_style(text(15))
-            .x_label_formatter(&|x| thousands(whole(*x)))
+            .label_style(text(17))
+            .axis_desc_style(text(19))
+            .x_label_formatter(&|x| self.mark(*x))
             .y_label_formatter(&|y| short(*y))
             .draw()?;
         let (first, last) = self.ends();
         for (guide, colour) in self.guides.iter().zip(GUIDES.iter().cycle()) {
             let ends = [(first, guide.from_y), (last, guide.to_y)];
+            let style = colour.stroke_width(2);
             chart
-                .draw_series(DashedLineSeries::new(ends, 8, 6, colour.stroke_width(2)))?
+                .draw_series(DashedLineSeries::new(ends, DASH, DASH_GAP, style))?
                 .label(&guide.label)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], colour.stroke_width(2)));
+                .legend(move |(x, y)| DashedPathElement::new([(x, y), (x + 22, y)], DASH, DASH_GAP, style));
         }
         let (label, points) = &self.measured;
+        let style = MEASURED.stroke_width(3).filled();
         chart
-            .draw_series(LineSeries::new(points.iter().copied(), MEASURED.stroke_width(3)).point_size(4))?
+            .draw_series(LineSeries::new(points.iter().copied(), style).point_size(5))?
             .label(*label)
-            .legend(|(x, y)| PathElement::new([(x, y), (x + 20, y)], MEASURED.stroke_width(3)));
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 22, y)], style));
         chart
             .configure_series_labels()
             .position(SeriesLabelPosition::LowerRight)
             .margin(16)
-            .label_font(text(14))
+            .label_font(text(17))
             .background_style(GROUND)
             .border_style(GRID)
             .draw()?;
@@ -172,6 +184,12 @@ mod tests {
             }
             assert_eq!(svg.matches("<circle").count(), 3, "a point for each measurement");
         }
+    }
+
+    #[test]
+    fn between_powers_of_ten_there_is_room_for_two_marks() {
+        let told = |scale| (1..=10).map(|x| plot(scale).mark(f64::from(x))).filter(|text| !text.is_empty()).count();
+        assert_eq!((told(Scale::Logarithmic), told(Scale::FromZero)), (4, 10));
     }
 
     #[test]
