@@ -249,7 +249,7 @@ pub(crate) struct ClientArgs {
     /// Client processes [default: one for each 19,000 clients]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) processes: Option<u32>,
-    /// Source addresses, from 127.0.0.2 on; 1: as the system chooses [default: one for each 20,000 connections]
+    /// Source addresses, all in 127.0.0.0/8; 1: as the system chooses [default: one for each 12,000 connections]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=60_000))]
     pub(crate) source_addresses: Option<u32>,
     /// Connections on their way at the same time

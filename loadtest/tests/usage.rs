@@ -53,7 +53,7 @@ fn wrong_setup_is_told_with_code_2() {
             format!(
                 "idle --redis redis://{redis} --url ws://{url}/ws --target floor --clients 60000 --source-addresses 1"
             ),
-            "--source-addresses 3 or more",
+            "--source-addresses 5 or more",
         ),
         (
             format!(
