@@ -15,7 +15,7 @@ const FONT: &str = "Helvetica, Arial, sans-serif";
 const GROUND: RGBColor = RGBColor(255, 255, 255);
 const INK: RGBColor = RGBColor(34, 34, 34);
 const GRID: RGBColor = RGBColor(225, 225, 225);
-const MEASURED: RGBColor = RGBColor(0, 90, 181);
+const MEASURED: [RGBColor; 2] = [RGBColor(0, 90, 181), RGBColor(110, 110, 110)];
 const GUIDES: [RGBColor; 2] = [RGBColor(200, 40, 30), RGBColor(110, 110, 110)];
 const DASH: u32 = 8;
 const DASH_GAP: u32 = 6;
@@ -28,11 +28,14 @@ pub(crate) struct Plot {
     pub(crate) x_label: &'static str,
     pub(crate) y_label: &'static str,
     pub(crate) scale: Scale,
-    /// What the points are, and the points in the order of their x.
-    pub(crate) measured: (&'static str, Vec<(f64, f64)>),
+    /// What the points are, and the points in the order of their x; the first line is what the plot is about.
+    pub(crate) measured: Vec<Measured>,
     /// Dashed lines to hold them against; two at most have a colour of their own.
     pub(crate) guides: Vec<Guide>,
 }
+
+/// What the points are, and the points.
+pub(crate) type Measured = (&'static str, Vec<(f64, f64)>);
 
 /// The horizontal axis. The vertical one always begins at 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +68,12 @@ impl Plot {
     }
 
     fn ends(&self) -> (f64, f64) {
-        let xs = || self.measured.1.iter().map(|(x, _)| *x);
+        let xs = || self.points().map(|(x, _)| x);
         (xs().fold(f64::INFINITY, f64::min), xs().fold(0.0, f64::max))
+    }
+
+    fn points(&self) -> impl Iterator<Item = (f64, f64)> {
+        self.measured.iter().flat_map(|(_, points)| points.iter().copied())
     }
 
     /// What stands below a mark of the horizontal axis. Between powers of ten there is room for 2 and 5 only.
@@ -78,7 +85,7 @@ impl Plot {
 
     fn heights(&self) -> Range<f64> {
         let guides = self.guides.iter().flat_map(|guide| [guide.from_y, guide.to_y]);
-        let highest = self.measured.1.iter().map(|(_, y)| *y).chain(guides).fold(0.0, f64::max);
+        let highest = self.points().map(|(_, y)| y).chain(guides).fold(0.0, f64::max);
         0.0..highest * HEADROOM
     }
 
@@ -134,12 +141,13 @@ impl Plot {
                 .label(&guide.label)
                 .legend(move |(x, y)| DashedPathElement::new([(x, y), (x + 22, y)], DASH, DASH_GAP, style));
         }
-        let (label, points) = &self.measured;
-        let style = MEASURED.stroke_width(3).filled();
-        chart
-            .draw_series(LineSeries::new(points.iter().copied(), style).point_size(5))?
-            .label(*label)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 22, y)], style));
+        for ((label, points), colour) in self.measured.iter().zip(MEASURED.iter().cycle()) {
+            let style = colour.stroke_width(3).filled();
+            chart
+                .draw_series(LineSeries::new(points.iter().copied(), style).point_size(5))?
+                .label(*label)
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 22, y)], style));
+        }
         chart
             .configure_series_labels()
             .position(SeriesLabelPosition::LowerRight)
@@ -169,7 +177,7 @@ mod tests {
             x_label: "subscribers",
             y_label: "µs",
             scale,
-            measured: ("node", vec![(1.0, 5.0), (2.0, 5.5), (4.0, 5.2)]),
+            measured: vec![("node", vec![(1.0, 5.0), (2.0, 5.5), (4.0, 5.2)]), ("floor", vec![(1.0, 4.0)])],
             guides: vec![Guide { label: "aim".to_owned(), from_y: 5.5, to_y: 5.5 }],
         }
     }
@@ -182,7 +190,7 @@ mod tests {
             for expected in ["Costs &amp; more", "subscribers", "µs", "aim", "#005AB5"] {
                 assert!(svg.contains(expected), "{expected} is not in the file of {scale:?}");
             }
-            assert_eq!(svg.matches("<circle").count(), 3, "a point for each measurement");
+            assert_eq!(svg.matches("<circle").count(), 4, "a point for each measurement");
         }
     }
 

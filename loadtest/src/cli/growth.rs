@@ -22,6 +22,7 @@ processors and the clients, and once with the plain floor server. Costs should b
 Examples:
   fanfare-loadtest growth --spawn --plots plots --json growth.json
   fanfare-loadtest growth --spawn --only nodes
+  fanfare-loadtest growth --spawn --only subscribers --floors
   fanfare-loadtest growth --spawn --only subscribers --subscribers 100,1000,10000 --duration 5"
 )]
 pub(crate) struct GrowthArgs {
@@ -36,6 +37,9 @@ pub(crate) struct GrowthArgs {
     /// Subscribers of all nodes together, and of the floor server
     #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(16..=1_000_000))]
     pub(crate) together: u32,
+    /// Measure the floor server at each number of subscribers too: what of the growth is the machine's
+    #[arg(long)]
+    pub(crate) floors: bool,
     /// Deliveries per second; there are as many events as that takes
     #[arg(long, default_value_t = 100_000.0, value_parser = positive)]
     pub(crate) deliveries: f64,

@@ -27,10 +27,16 @@ pub(crate) struct Growth {
     pub(crate) event_bytes: u32,
     /// On one node.
     pub(crate) subscribers: Vec<Step>,
+    /// The floor server with the same numbers of subscribers, if that was wanted.
+    pub(crate) floors: Vec<Step>,
     pub(crate) nodes: Vec<Step>,
+    /// With as many subscribers as the nodes have together.
     pub(crate) floor: Option<Step>,
     /// The most expensive delivery ÷ the cheapest.
     pub(crate) flatness_by_subscribers: Option<f64>,
+    pub(crate) flatness_of_floors: Option<f64>,
+    /// A node's delivery ÷ the floor's, for each number of subscribers.
+    pub(crate) to_floors: Vec<f64>,
     /// The most expensive delivery with several nodes ÷ that with one.
     pub(crate) most_nodes_to_one: Option<f64>,
     pub(crate) one_node_to_floor: Option<f64>,
@@ -111,10 +117,11 @@ impl Growth {
     /// Makes of the steps what they come to.
     pub(crate) fn judge(&mut self) {
         (self.version, self.scenario) = (1, "growth");
-        let costs = |steps: &[Step]| steps.iter().filter_map(|step| step.cpu_us_per_delivery).collect::<Vec<f64>>();
-        let by_subscribers = costs(&self.subscribers);
-        self.flatness_by_subscribers =
-            most(&by_subscribers).zip(least(&by_subscribers)).and_then(|(most, least)| ratio(most, least));
+        self.flatness_by_subscribers = flatness(&self.subscribers);
+        self.flatness_of_floors = flatness(&self.floors);
+        let pairs = self.subscribers.iter().zip(&self.floors);
+        let to_floor = |(node, floor): (&Step, &Step)| ratio(node.cpu_us_per_delivery?, floor.cpu_us_per_delivery?);
+        self.to_floors = pairs.filter_map(to_floor).collect();
         let one = self.nodes.iter().find(|step| step.servers == 1).and_then(|step| step.cpu_us_per_delivery);
         let several: Vec<f64> =
             self.nodes.iter().filter(|step| step.servers > 1).filter_map(|step| step.cpu_us_per_delivery).collect();
@@ -164,6 +171,15 @@ impl Growth {
                 farthest * 100.0
             );
         }
+        if let Some(flatness) = self.flatness_of_floors {
+            let times: Vec<String> = self.to_floors.iter().copied().map(decimals).collect();
+            let flatness = decimals(flatness);
+            let _ = writeln!(
+                text,
+                "floor: dearest ÷ cheapest {flatness}; node ÷ floor, step by step: {}",
+                times.join(", ")
+            );
+        }
         for aim in &self.aims {
             let _ = writeln!(text, "{}", aim.line("growth"));
         }
@@ -180,7 +196,7 @@ impl Growth {
     }
 
     fn steps(&self) -> impl Iterator<Item = &Step> {
-        self.subscribers.iter().chain(&self.floor).chain(&self.nodes)
+        self.subscribers.iter().chain(&self.floors).chain(&self.floor).chain(&self.nodes)
     }
 
     fn told(&self, what: impl Fn(&Step) -> &Vec<String>) -> Vec<String> {
@@ -201,6 +217,12 @@ impl MemoryLine {
         let distances = points.iter().map(|(x, y)| (kb_without_any + kb_per_connection * x - y).abs() / y);
         Some(MemoryLine { kb_per_connection, kb_without_any, farthest: distances.fold(0.0, f64::max) })
     }
+}
+
+/// The dearest delivery ÷ the cheapest.
+fn flatness(steps: &[Step]) -> Option<f64> {
+    let costs: Vec<f64> = steps.iter().filter_map(|step| step.cpu_us_per_delivery).collect();
+    most(&costs).zip(least(&costs)).and_then(|(most, least)| ratio(most, least))
 }
 
 fn most(values: &[f64]) -> Option<f64> {
@@ -230,6 +252,7 @@ pub(super) mod tests {
         let mut growth = Growth {
             subscribers: subscribers.map(|(subscribers, cost)| step("fanfare", 1, subscribers, cost)).into(),
             nodes: [(1, 5.0), (2, 5.1), (4, 5.3)].map(|(nodes, cost)| step("fanfare", nodes, 5_000, cost)).into(),
+            floors: subscribers.map(|(subscribers, cost)| step("floor", 1, subscribers, cost / 1.25)).into(),
             floor: Some(step("floor", 1, 5_000, 4.0)),
             ..Growth::default()
         };
@@ -242,7 +265,8 @@ pub(super) mod tests {
         let mut growth = growth();
         let near = |value: Option<f64>, expected: f64| (value.unwrap_or_default() - expected).abs() < 1e-9;
         assert!(near(growth.flatness_by_subscribers, 1.2) && near(growth.most_nodes_to_one, 1.06));
-        assert!(near(growth.one_node_to_floor, 1.25));
+        assert!(near(growth.one_node_to_floor, 1.25) && near(growth.flatness_of_floors, 1.2));
+        assert!(growth.to_floors.len() == 4 && growth.to_floors.iter().all(|times| near(Some(*times), 1.25)));
         let text = growth.render();
         for expected in ["dearest ÷ cheapest number of subscribers: 1.20, at most 1.10: NOT MET", "4 × fanfare, 5,000"]
         {

@@ -36,6 +36,9 @@ pub(crate) fn run(args: &mut GrowthArgs) -> anyhow::Result<bool> {
     if args.only != Some(Half::Nodes) {
         for subscribers in &args.subscribers {
             growth.subscribers.push(steps.take(Kind::Fanfare, 1, *subscribers)?);
+            if args.floors {
+                growth.floors.push(steps.take(Kind::Floor, 1, *subscribers)?);
+            }
         }
     }
     if args.only != Some(Half::Subscribers) {

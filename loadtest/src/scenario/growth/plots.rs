@@ -1,7 +1,7 @@
 //! The figures of growth as plots: what there is of them.
 
 use super::document::{Growth, Step, least};
-use crate::plot::{Guide, Plot, Scale};
+use crate::plot::{Guide, Measured, Plot, Scale};
 
 const KB_PER_MB: f64 = 1024.0;
 /// What is asked: costs within 10 %, memory of 4 KB for each connection.
@@ -11,23 +11,29 @@ const KB_PER_CONNECTION: f64 = 4.0;
 /// Each with the name of its file. A single point is no plot.
 pub(super) fn of(growth: &Growth) -> Vec<(&'static str, Plot)> {
     let cost = |x: fn(&Step) -> u32| move |step: &Step| Some((f64::from(x(step)), step.cpu_us_per_delivery?));
-    let by_subscribers = growth.subscribers.iter().filter_map(cost(|step| step.subscribers)).collect();
+    let by_subscribers = |steps: &[Step]| steps.iter().filter_map(cost(|step| step.subscribers)).collect();
     let by_nodes = growth.nodes.iter().filter_map(cost(|step| step.servers)).collect();
     let memory = growth.subscribers.iter().filter_map(Step::memory).map(|(x, kb)| (x, kb / KB_PER_MB)).collect();
     [
-        ("cost-by-subscribers.svg", cost_by_subscribers(by_subscribers)),
+        (
+            "cost-by-subscribers.svg",
+            cost_by_subscribers(by_subscribers(&growth.subscribers), by_subscribers(&growth.floors)),
+        ),
         ("cost-by-nodes.svg", cost_by_nodes(by_nodes, growth.floor.as_ref())),
         ("memory-by-connections.svg", memory_by_connections(memory)),
     ]
     .into_iter()
     .filter_map(|(name, mut plot)| {
-        plot.measured.1.sort_by(|one, other| one.0.total_cmp(&other.0));
-        (plot.measured.1.len() > 1).then_some((name, plot))
+        plot.measured.iter_mut().for_each(|(_, points)| points.sort_by(|one, other| one.0.total_cmp(&other.0)));
+        let is_line = |(_, points): &Measured| points.len() > 1;
+        let is_there = plot.measured.first().is_some_and(is_line);
+        plot.measured.retain(is_line);
+        is_there.then_some((name, plot))
     })
     .collect()
 }
 
-fn cost_by_subscribers(points: Vec<(f64, f64)>) -> Plot {
+fn cost_by_subscribers(points: Vec<(f64, f64)>, floors: Vec<(f64, f64)>) -> Plot {
     let cheapest = least(&points.iter().map(|(_, y)| *y).collect::<Vec<_>>()).unwrap_or_default();
     Plot {
         title: "CPU time of the node for a delivery, by subscribers".to_owned(),
@@ -35,7 +41,7 @@ fn cost_by_subscribers(points: Vec<(f64, f64)>) -> Plot {
         y_label: "µs a delivery",
         scale: Scale::Logarithmic,
         guides: vec![level("aim: at most 1.1 × the cheapest".to_owned(), FLAT * cheapest)],
-        measured: ("measured", points),
+        measured: vec![("node", points), ("floor: one send(2) a delivery", floors)],
     }
 }
 
@@ -52,7 +58,7 @@ fn cost_by_nodes(points: Vec<(f64, f64)>, floor: Option<&Step>) -> Plot {
         y_label: "µs a delivery",
         scale: Scale::Whole,
         guides: one.into_iter().chain(floor).collect(),
-        measured: ("measured", points),
+        measured: vec![("nodes", points)],
     }
 }
 
@@ -72,7 +78,7 @@ fn memory_by_connections(points: Vec<(f64, f64)>) -> Plot {
         y_label: "RSS, MB",
         scale: Scale::FromZero,
         guides: vec![Guide { label, from_y: base + slope * first, to_y: base + slope * last }],
-        measured: ("measured", points),
+        measured: vec![("node", points)],
     }
 }
 
