@@ -37,6 +37,9 @@ Examples:
     fanfare-loadtest scale-out --spawn
     fanfare-loadtest redis-restart --spawn
 
+  What a delivery and a connection cost as there are more of them, drawn as SVG:
+    fanfare-loadtest growth --spawn --plots plots
+
   Memory of 30,000 idle connections; the node needs that many open files (ulimit -n):
     fanfare-loadtest idle --clients 30000 --processes 2 --source-addresses 2 --spawn
 
