@@ -124,7 +124,7 @@ bench: ## The load generator's scenarios, with the figures of one machine in loa
 	target/release/fanfare-loadtest storm --spawn --own-channels
 	target/release/fanfare-loadtest churn --spawn
 	target/release/fanfare-loadtest unheard --spawn --compare=fanfare,floor
-	target/release/fanfare-loadtest growth --spawn --plots target/plots
+	target/release/fanfare-loadtest growth --spawn --floors --plots target/plots
 	target/release/fanfare-loadtest channels --spawn --paced --compare
 	target/release/fanfare-loadtest publish --spawn
 	target/release/fanfare-loadtest recover --spawn
