@@ -2,8 +2,10 @@
 
 mod channels;
 mod churn;
+mod compare;
 mod durable;
 mod growth;
+mod mix;
 mod storm;
 mod unheard;
 
@@ -14,10 +16,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::channels::ChannelsArgs;
 pub(crate) use self::churn::ChurnArgs;
+pub(crate) use self::compare::{CompareArgs, PEERS, PeerArgs, Trial};
 pub(crate) use self::durable::{
     Fault, PublishArgs, RecoverArgs, RedisRestartArgs, RollingRestartArgs, ScaleOutArgs, TrafficArgs,
 };
 pub(crate) use self::growth::{GrowthArgs, Half};
+pub(crate) use self::mix::MixArgs;
 pub(crate) use self::storm::StormArgs;
 pub(crate) use self::unheard::UnheardArgs;
 use crate::address::{Loopback, RedisUrl, WebSocketUrl};
@@ -70,6 +74,8 @@ pub(crate) enum Command {
     Unheard(UnheardArgs),
     /// More and more subscribers, then nodes: whether costs stay flat and memory is a line; also as plots
     Growth(GrowthArgs),
+    /// The same scenarios on Fanfare, the floors, NATS, nchan, Socket.IO and Centrifugo, side by side
+    Compare(CompareArgs),
     /// Clients are cut off and all come back at once for the durable events they missed
     Recover(RecoverArgs),
     /// Nodes are drained and replaced one after the other under traffic; also from one program to another and back
@@ -96,6 +102,7 @@ Examples:
   fanfare-loadtest fanout --mode paced --spawn                   5,000 clients, 20 events/s
   fanfare-loadtest fanout --mode stream --spawn --compare        1,000 clients, 1,000 events/s, floors beside it
   fanfare-loadtest fanout --mode burst --spawn --bursts 20       5,000 clients, 200 events at once, 20 times
+  fanfare-loadtest fanout --codec mixed --tenants 8 --spawn      half of them MessagePack, a channel in each of 8 tenants
   fanfare-loadtest fanout --clients 100 --rate 50 --duration 3 --url ws://127.0.0.1:8080/ws --secret s3cret")]
 pub(crate) struct FanoutArgs {
     /// What the load looks like; sets the defaults of --clients, --rate, --events
@@ -175,6 +182,8 @@ pub(crate) struct CommonArgs {
     #[command(flatten)]
     pub(crate) clients: ClientArgs,
     #[command(flatten)]
+    pub(crate) mix: MixArgs,
+    #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
 
@@ -182,7 +191,7 @@ pub(crate) struct CommonArgs {
 #[derive(Args)]
 #[command(next_help_heading = "Target")]
 pub(crate) struct TargetArgs {
-    /// What to measure; a floor is started here unless --url says where it runs
+    /// What to measure; a floor is started here unless --url says where it runs, another server always
     #[arg(long, value_enum, default_value_t = Kind::Fanfare)]
     pub(crate) target: Kind,
     /// Measure several, one after the other, and print the ratios [without a list: all three]. Floors run on one
@@ -207,6 +216,8 @@ pub(crate) struct TargetArgs {
     pub(crate) server_cores: u32,
     #[command(flatten)]
     pub(crate) node: NodeArgs,
+    #[command(flatten)]
+    pub(crate) peer: PeerArgs,
 }
 
 /// Servers that are started here, and how their clients are called.
@@ -243,6 +254,15 @@ pub(crate) enum Kind {
     Floor,
     /// One send(2) for each connection and all that has arrived
     FloorCoalescing,
+    /// nats-server's WebSocket listener
+    Nats,
+    /// nginx's nchan module
+    Nchan,
+    /// Socket.IO with its Redis adapter
+    #[value(name = "socket.io")]
+    SocketIo,
+    /// Centrifugo with its memory engine
+    Centrifugo,
 }
 
 /// How the clients are made.

@@ -1,25 +1,27 @@
 //! One WebSocket client: from `connect` to its subscription, then events. Tiny, because there are thousands: a socket,
-//! a stage, one sequence, and the bytes of a frame that has not come whole. It reads from a buffer that all share.
+//! a stage, one sequence, and the bytes of a frame that has not come whole. It reads from a buffer that all share. What it
+//! says and hears is its [`Dialect`]'s matter.
 
 use rustix::net::{SendFlags, send};
-use serde::Deserialize;
 use socket2::Socket;
 
+use crate::dialect::{self, Dialect, NatsStream};
 use crate::handshake;
 use crate::sequence::Sequence;
 use crate::tally::Tally;
-use crate::websocket::{CLOSE, Header, PING, PONG, TEXT, client_frame};
-
-const EVENT: &[u8] = br#"{"op":"event","#;
+use crate::websocket::{CLOSE, Header, PING, PONG, client_frame};
 
 pub(crate) struct Client {
     pub(crate) socket: Socket,
     pub(crate) stage: Stage,
+    pub(crate) dialect: Dialect,
+    /// Among those of all tenants.
     pub(crate) channel: u32,
     pub(crate) started_ns: u64,
     pub(crate) sequence: Sequence,
     /// The beginning of what has not come whole. Almost always empty.
     pub(crate) carry: Vec<u8>,
+    pub(crate) nats: NatsStream,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,29 +30,31 @@ pub(crate) enum Stage {
     Connecting,
     /// The request is sent.
     Upgrading,
-    /// `101` has come, `welcome` not yet.
+    /// `101` has come, the server's welcome not yet.
     Greeting,
     /// Connected; nothing subscribed.
     Welcome,
-    /// `subscribe` is sent.
+    /// The subscription is asked for.
     Subscribing,
     /// Subscribed: events may come.
     Live,
 }
 
-/// The frames of the contract that are not events, as far as a load generator looks into them.
-#[derive(Deserialize)]
-struct ControlFrame<'a> {
-    #[serde(borrow)]
-    op: std::borrow::Cow<'a, str>,
-    /// A word in `error`, a number in `disconnect`.
-    #[serde(default)]
-    code: Option<serde_json::Value>,
-    #[serde(borrow, default)]
-    message: Option<std::borrow::Cow<'a, str>>,
-}
-
 impl Client {
+    /// One whose TCP connection is on its way.
+    pub(crate) fn new(socket: Socket, dialect: Dialect, channel: u32, started_ns: u64) -> Self {
+        Self {
+            socket,
+            stage: Stage::Connecting,
+            dialect,
+            channel,
+            started_ns,
+            sequence: Sequence::default(),
+            carry: Vec::new(),
+            nats: NatsStream::default(),
+        }
+    }
+
     /// Takes as many whole frames as `bytes` hold and returns how many bytes that was. An error ends the connection and
     /// says why.
     pub(crate) fn consume(&mut self, bytes: &[u8], now_ns: u64, tally: &mut Tally) -> Result<usize, String> {
@@ -58,26 +62,42 @@ impl Client {
         if self.stage == Stage::Upgrading {
             let Some(head_bytes) = handshake::accepted(bytes)? else { return Ok(0) };
             self.stage = Stage::Greeting;
+            self.dialect.open(self, now_ns, tally)?;
             used = head_bytes;
+        }
+        if self.dialect == Dialect::Nats {
+            return Ok(used + dialect::consume_nats(self, &bytes[used..], now_ns, tally)?);
         }
         while let Some(header) = Header::read(&bytes[used..])? {
             let Some(frame) = bytes.get(used..used + header.frame_bytes()) else { break };
             used += frame.len();
             let payload = &frame[header.head_bytes..];
-            if header.opcode == TEXT && self.stage == Stage::Live && payload.starts_with(EVENT) {
-                tally.event(&mut self.sequence, self.channel, payload, now_ns);
+            if header.opcode == self.dialect.opcode() && header.mask.is_none() {
+                self.dialect.message(self, payload, now_ns, tally)?;
             } else {
-                self.control(&header, payload, now_ns, tally)?;
+                self.control(&header, payload)?;
             }
         }
         Ok(used)
     }
 
     /// Asks for the topic.
-    pub(crate) fn subscribe(&mut self, topic: &str) -> Result<(), String> {
-        self.stage = Stage::Subscribing;
-        let frame = serde_json::json!({"op": "subscribe", "id": 1, "topic": topic}).to_string();
-        self.send(&client_frame(TEXT, frame.as_bytes(), rand::random()))
+    pub(crate) fn subscribe(&mut self, topic: &str, now_ns: u64, tally: &mut Tally) -> Result<(), String> {
+        self.dialect.subscribe(self, topic, now_ns, tally)
+    }
+
+    /// The server has taken it in.
+    pub(crate) fn welcome(&mut self, now_ns: u64, tally: &mut Tally) {
+        self.stage = Stage::Welcome;
+        tally.progress.welcomed += 1;
+        tally.progress.last_ready_ns = now_ns;
+    }
+
+    /// It is subscribed.
+    pub(crate) fn live(&mut self, now_ns: u64, tally: &mut Tally) {
+        self.stage = Stage::Live;
+        tally.progress.subscribed += 1;
+        tally.progress.last_ready_ns = now_ns;
     }
 
     /// Writes a small frame. There is always room for it unless the server has stopped reading.
@@ -85,51 +105,18 @@ impl Client {
         send_whole(&self.socket, bytes)
     }
 
+    /// A frame that is no message of its dialect.
     #[cold]
-    fn control(&mut self, header: &Header, payload: &[u8], now_ns: u64, tally: &mut Tally) -> Result<(), String> {
+    pub(crate) fn control(&self, header: &Header, payload: &[u8]) -> Result<(), String> {
         if header.mask.is_some() {
             return Err("protocol: a masked frame from the server".to_owned());
         }
         match header.opcode {
-            TEXT => self.frame(payload, now_ns, tally),
             PING => self.send(&client_frame(PONG, payload, rand::random())),
             PONG => Ok(()),
             CLOSE => Err(close_reason(payload)),
             opcode => Err(format!("protocol: opcode {opcode}")),
         }
-    }
-
-    fn frame(&mut self, payload: &[u8], now_ns: u64, tally: &mut Tally) -> Result<(), String> {
-        let frame: ControlFrame<'_> =
-            serde_json::from_slice(payload).map_err(|error| format!("protocol: a frame that is no JSON: {error}"))?;
-        match frame.op.as_ref() {
-            "welcome" if self.stage == Stage::Greeting => {
-                self.stage = Stage::Welcome;
-                tally.progress.welcomed += 1;
-                tally.progress.last_ready_ns = now_ns;
-            }
-            "subscribed" if self.stage == Stage::Subscribing => {
-                self.stage = Stage::Live;
-                tally.progress.subscribed += 1;
-                tally.progress.last_ready_ns = now_ns;
-            }
-            "event" if self.stage == Stage::Live => {
-                tally.event(&mut self.sequence, self.channel, payload, now_ns);
-            }
-            "event" => return Err("protocol: an event before `subscribed`".to_owned()),
-            "gap" => {
-                self.sequence.gap();
-                tally.progress.gaps += 1;
-            }
-            "ping" => return self.send(&client_frame(TEXT, br#"{"op":"pong"}"#, rand::random())),
-            "error" => {
-                let code = frame.code.as_ref().and_then(|code| code.as_str()).unwrap_or_default();
-                return Err(format!("error {code}: {}", frame.message.as_deref().unwrap_or_default()));
-            }
-            // `disconnect` is followed by a close that says the same; what is unknown is ignored, as the contract asks.
-            _ => {}
-        }
-        Ok(())
     }
 }
 
@@ -155,103 +142,37 @@ pub(crate) fn close_reason(payload: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-    use std::io::Read as _;
-    use std::net::{TcpListener, TcpStream};
-
     use super::*;
-    use crate::mark::{Envelope, Mark};
-    use crate::websocket::{put_server_frame, unmask};
+    use crate::codec::Codec;
+    use crate::dialect::testing::{RUN, client, frame, sent};
+    use crate::websocket::TEXT;
 
-    fn client(stage: Stage) -> (Client, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (peer, _) = listener.accept().unwrap();
-        let sequence = Sequence::default();
-        (Client { socket: socket.into(), stage, channel: 0, started_ns: 0, sequence, carry: Vec::new() }, peer)
-    }
+    const DIALECTS: [Dialect; 5] =
+        [Dialect::Fanfare(Codec::Json), Dialect::Nats, Dialect::Nchan, Dialect::SocketIo, Dialect::Centrifugo];
 
-    fn text(payload: &str) -> Vec<u8> {
-        let mut frame = Vec::new();
-        put_server_frame(&mut frame, TEXT, &[payload.as_bytes()]);
-        frame
-    }
-
-    fn event(seq: u64) -> Vec<u8> {
-        let mut envelope = Envelope::new(128).unwrap();
-        let mark = Mark { run: 1, channel: 0, seq, intended_ns: 0 };
-        text(&format!(
-            r#"{{"op":"event","topic":"channel:load","event":{}}}"#,
-            String::from_utf8_lossy(envelope.stamped(mark))
-        ))
+    #[test]
+    fn a_ping_is_answered_in_every_dialect() {
+        for dialect in DIALECTS {
+            let (mut client, mut peer) = client(dialect, Stage::Live);
+            assert!(client.consume(&frame(PING, b"x"), 0, &mut Tally::new(RUN)).is_ok());
+            assert_eq!(sent(&mut peer), (PONG, b"x".to_vec()));
+        }
     }
 
     #[test]
-    fn from_the_answer_to_the_first_event_in_one_read() {
-        let (mut client, mut peer) = client(Stage::Upgrading);
-        let mut tally = Tally::new(1);
-        let mut bytes = b"HTTP/1.1 101 Switching Protocols\r\n\r\n".to_vec();
-        bytes.extend(text(r#"{"op":"welcome","version":1}"#));
-        assert_eq!(client.consume(&bytes, 5, &mut tally), Ok(bytes.len()));
-        assert_eq!((client.stage, tally.progress.welcomed), (Stage::Welcome, 1));
-
-        client.subscribe("channel:load").unwrap();
-        let mut sent = vec![0; 256];
-        let read = peer.read(&mut sent).unwrap();
-        let header = Header::read(&sent).unwrap().unwrap();
-        let payload = &mut sent[header.head_bytes..read];
-        unmask(payload, header.mask.unwrap());
-        let frame: serde_json::Value = serde_json::from_slice(payload).unwrap();
-        assert_eq!(frame, serde_json::json!({"op": "subscribe", "id": 1, "topic": "channel:load"}));
-
-        let mut bytes = text(r#"{"op":"subscribed","id":1,"topic":"channel:load","position":"0-0"}"#);
-        bytes.extend(event(0));
-        bytes.extend(event(1));
-        let whole = bytes.len();
-        bytes.extend(&event(2)[..50]);
-        assert_eq!(client.consume(&bytes, 9, &mut tally), Ok(whole), "half a frame is left");
-        assert_eq!((client.stage, tally.progress.received), (Stage::Live, 2));
-    }
-
-    #[test]
-    fn an_application_ping_is_answered() {
-        let (mut client, mut peer) = client(Stage::Live);
-        client.consume(&text(r#"{"op":"ping"}"#), 0, &mut Tally::new(1)).unwrap();
-        let mut sent = vec![0; 64];
-        let read = peer.read(&mut sent).unwrap();
-        let header = Header::read(&sent).unwrap().unwrap();
-        unmask(&mut sent[header.head_bytes..read], header.mask.unwrap());
-        assert_eq!(&sent[header.head_bytes..read], br#"{"op":"pong"}"#);
-    }
-
-    #[test]
-    fn a_gap_is_counted_and_covers() {
-        let (mut client, _peer) = client(Stage::Live);
-        let mut tally = Tally::new(1);
-        let gap = r#"{"op":"gap","topic":"channel:load","lost":"ephemeral","reason":"backplane"}"#;
-        let bytes = [event(0), text(gap), event(4)].concat();
-        client.consume(&bytes, 0, &mut tally).unwrap();
-        assert_eq!(tally.progress.gaps, 1);
-        assert_eq!(client.sequence.missing(5, &[]).covered, 3);
-    }
-
-    #[test]
-    fn whatever_ends_a_connection_is_told() {
-        let mut closed = Vec::new();
-        put_server_frame(&mut closed, CLOSE, &[&4413_u16.to_be_bytes(), b"slow"]);
-        for (stage, bytes, reason) in [
-            (Stage::Live, closed, "close 4413 slow"),
-            (Stage::Subscribing, event(0), "protocol: an event before `subscribed`"),
-            (
-                Stage::Subscribing,
-                text(r#"{"op":"error","id":1,"code":"forbidden","message":"no"}"#),
-                "error forbidden: no",
-            ),
-            (Stage::Live, vec![0x82, 0], "protocol: opcode 2"),
-            (Stage::Live, vec![0x01, 0], "a fragmented frame or one with reserved bits"),
-        ] {
-            let (mut client, _peer) = client(stage);
-            assert_eq!(client.consume(&bytes, 0, &mut Tally::new(1)), Err(reason.to_owned()));
+    fn whatever_ends_a_connection_is_told_in_every_dialect() {
+        let closed = frame(CLOSE, &[&4413_u16.to_be_bytes(), b"slow".as_slice()].concat());
+        let masked = client_frame(TEXT, b"{}", [1, 2, 3, 4]);
+        for dialect in DIALECTS {
+            for (bytes, reason) in [
+                (&closed, "close 4413 slow"),
+                (&vec![0x83, 0], "protocol: opcode 3"),
+                (&vec![0x01, 0], "a fragmented frame or one with reserved bits"),
+                (&masked, "protocol: a masked frame from the server"),
+            ] {
+                let (mut client, _peer) = client(dialect, Stage::Live);
+                assert_eq!(client.consume(bytes, 0, &mut Tally::new(RUN)), Err(reason.to_owned()), "{dialect:?}");
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::address::WebSocketUrl;
 use crate::client::{close_reason, send_whole};
+use crate::codec::Codec;
 use crate::handshake;
 use crate::websocket::{CLOSE, Header, PING, PONG, TEXT, client_frame};
 
@@ -55,7 +56,7 @@ impl Connection {
         if let Ok(Some(error)) = self.socket.take_error() {
             return Err(format!("connect: {error}"));
         }
-        send_whole(&self.socket, &handshake::request(url, token))?;
+        send_whole(&self.socket, &handshake::request(url, token, Codec::Json))?;
         epoll::modify(epoll, &self.socket, EventData::new_u64(key), EventFlags::IN)
             .map_err(|error| format!("epoll: {error}"))?;
         self.stage = Stage::Upgrading;

@@ -177,6 +177,8 @@ fn share_of(plan: &SwarmPlan, index: u32, processes: u32) -> SwarmPlan {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
     use super::*;
+    use crate::dialect::Dialect;
+    use crate::mix::Mix;
     use crate::orders::Topics;
 
     #[test]
@@ -184,7 +186,7 @@ mod tests {
         let plan = SwarmPlan {
             url: "ws://127.0.0.1:1/ws".parse().unwrap(),
             secret: String::new(),
-            tenant: String::new(),
+            mix: Mix { dialects: vec![Dialect::Nats], tenants: vec!["acme".to_owned()] },
             first: 0,
             clients: 10_001,
             topics: Topics { name: "load".to_owned(), channels: 1 },

@@ -10,6 +10,7 @@ use rustix::process::Signal;
 
 use crate::address::{RedisUrl, WebSocketUrl};
 use crate::admin_port::{self, READY};
+use crate::directory::Directory;
 use crate::launch::{Launch, Server, free_port};
 use crate::redis_link::RedisLink;
 
@@ -44,9 +45,6 @@ pub(crate) struct Node {
     server: Server,
 }
 
-/// A directory that is gone when this is dropped; whoever is killed leaves it among the temporary files.
-struct Directory(PathBuf);
-
 impl Store {
     /// Starts it: with every write on the disk before it is answered, or keeping nothing.
     pub(crate) fn start(processors: &[usize], keeps_data: bool) -> anyhow::Result<Store> {
@@ -62,8 +60,8 @@ impl Store {
         let port = self.url.address.port().to_string();
         let mut arguments = vec!["--port", &port, "--bind", "127.0.0.1", "--save", ""];
         match &self.directory {
-            Some(Directory(path)) => {
-                let path = path.to_str().context("the directory for temporary files has no UTF-8 name")?;
+            Some(directory) => {
+                let path = directory.name()?;
                 arguments.extend(["--appendonly", "yes", "--appendfsync", "always", "--dir", path]);
             }
             None => arguments.extend(["--appendonly", "no"]),
@@ -177,33 +175,10 @@ fn launch(plan: &NodePlan, listen: SocketAddr, admin: SocketAddr) -> anyhow::Res
     Ok(server)
 }
 
-impl Directory {
-    fn new() -> anyhow::Result<Directory> {
-        let path = std::env::temp_dir().join(format!("fanfare-loadtest-{:016x}", rand::random::<u64>()));
-        std::fs::create_dir(&path).with_context(|| path.display().to_string())?;
-        Ok(Directory(path))
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
     use super::*;
-
-    #[test]
-    fn a_directory_goes_with_its_owner() {
-        let directory = Directory::new().unwrap();
-        let path = directory.0.clone();
-        std::fs::write(path.join("a"), "b").unwrap();
-        drop(directory);
-        assert!(!path.exists());
-    }
 
     #[test]
     fn a_program_that_is_not_there_is_told_with_what_to_do() {

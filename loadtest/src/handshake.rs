@@ -6,19 +6,31 @@ use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
 use crate::address::WebSocketUrl;
+use crate::codec::Codec;
 
 /// A handshake is longer than this only if something is wrong.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 
-/// The request of one client. The key is the same for all: it proves to the client that the server speaks WebSocket,
-/// which the first frame proves as well.
-pub(crate) fn request(url: &WebSocketUrl, token: &str) -> Vec<u8> {
+/// The request of one client of a Fanfare node.
+pub(crate) fn request(url: &WebSocketUrl, token: &str, codec: Codec) -> Vec<u8> {
+    let protocol = codec.subprotocol();
+    let own = format!("Sec-WebSocket-Protocol: {protocol}\r\nAuthorization: Bearer {token}\r\n");
+    upgrade(url, &url.path, &own)
+}
+
+/// The request of a client that offers nothing and doesn't say who it is.
+pub(crate) fn plain_request(url: &WebSocketUrl, path: &str) -> Vec<u8> {
+    upgrade(url, path, "")
+}
+
+/// `own`: further headers, each with its line end. The key is the same for all: it proves to the client that the server
+/// speaks WebSocket, which the first frame proves as well.
+fn upgrade(url: &WebSocketUrl, path: &str, own: &str) -> Vec<u8> {
     format!(
-        "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: fanfare.v1.json\r\n\
-         Authorization: Bearer {token}\r\n\r\n",
-        url.path, url.address
+        "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{own}\r\n",
+        url.address
     )
     .into_bytes()
 }
@@ -89,7 +101,7 @@ mod tests {
     #[test]
     fn the_request_is_answered_and_the_answer_accepted() {
         let url = "ws://127.0.0.1:8080/ws".parse().unwrap();
-        let request = request(&url, "t0ken");
+        let request = request(&url, "t0ken", Codec::Json);
         assert_eq!(answer(&request[..request.len() - 1]).unwrap(), None, "not complete");
         let (head_bytes, answer) = answer(&request).unwrap().unwrap();
         assert_eq!(head_bytes, request.len());

@@ -20,9 +20,12 @@ mod aim;
 mod cli;
 mod client;
 mod clock;
+mod codec;
 mod connection;
 mod crew;
 mod desk;
+mod dialect;
+mod directory;
 mod feed;
 mod figures;
 mod fleet;
@@ -30,12 +33,19 @@ mod floor;
 mod handshake;
 mod herd;
 mod histogram;
+mod http_answer;
 mod launch;
+mod link;
+mod machine;
 mod mark;
+mod mix;
 mod nomads;
 mod orders;
+mod outlet;
+mod peer;
 mod plot;
 mod process;
+mod program;
 mod publisher;
 mod reasons;
 mod redis_info;
@@ -71,6 +81,7 @@ fn main() -> ExitCode {
         Command::Churn(mut args) => scenario::tell_story(churn::run(&mut args), &args.common.output),
         Command::Unheard(mut args) => scenario::tell_story(unheard::run(&mut args), &args.common.output),
         Command::Growth(mut args) => growth::run(&mut args),
+        Command::Compare(args) => scenario::compare::run(&args),
         Command::Recover(args) => scenario::tell_story(recover::run(&args), &args.output),
         Command::RollingRestart(args) => scenario::tell_story(rolling_restart::run(&args), &args.output),
         Command::ScaleOut(args) => scenario::tell_story(scale_out::run(&args), &args.output),

@@ -1,12 +1,17 @@
 //! The mark inside every event: which run, which channel, which number, and when it was meant to be sent. It has a
 //! fixed width, so a reader finds it by a byte search and never parses the JSON around it.
 //!
-//! `{"type":"load","data":{"mark":"<run 8><channel 8><seq 16><intended ns 16>","pad":"…"}}`, all in hexadecimal.
+//! `{"type":"load","data":{"mark":"<run 8><channel 8><seq 16><intended ns 16>","pad":"…"}}`, all in hexadecimal. In
+//! `MessagePack` the same map.
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use memchr::memmem;
 
-const LABEL: &[u8] = br#""mark":""#;
+/// What stands before a mark in JSON.
+const LABEL_JSON: [u8; LABEL_BYTES] = *br#""mark":""#;
+/// And in `MessagePack`: a map of two, the key of four bytes, a string of a length in one byte, 48 bytes long.
+const LABEL_MSGPACK: [u8; LABEL_BYTES] = *b"\x82\xa4mark\xd9\x30";
+const LABEL_BYTES: usize = 8;
 const MARK_BYTES: usize = 48;
 const HEAD: &str = r#"{"type":"load","data":{"mark":""#;
 const MIDDLE: &str = r#"","pad":""#;
@@ -31,6 +36,7 @@ pub(crate) struct Mark {
 /// An envelope of a fixed size whose mark is overwritten for each event.
 pub(crate) struct Envelope {
     bytes: Vec<u8>,
+    mark_at: usize,
 }
 
 impl Envelope {
@@ -41,7 +47,15 @@ impl Envelope {
         );
         let padding = "x".repeat(envelope_bytes - ENVELOPE_BYTES_MIN);
         let mark = "0".repeat(MARK_BYTES);
-        Ok(Self { bytes: [HEAD, &mark, MIDDLE, &padding, TAIL].concat().into_bytes() })
+        Ok(Self { bytes: [HEAD, &mark, MIDDLE, &padding, TAIL].concat().into_bytes(), mark_at: HEAD.len() })
+    }
+
+    /// The same event in `MessagePack`; its size is that of the JSON.
+    pub(crate) fn msgpack(envelope_bytes: usize) -> anyhow::Result<Self> {
+        let event: serde_json::Value = serde_json::from_slice(&Self::new(envelope_bytes)?.bytes)?;
+        let bytes = rmp_serde::to_vec_named(&event)?;
+        let label = memmem::find(&bytes, &LABEL_MSGPACK).context("no mark in MessagePack")?;
+        Ok(Self { bytes, mark_at: label + LABEL_BYTES })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -50,7 +64,7 @@ impl Envelope {
 
     /// The envelope of this event, ready to publish.
     pub(crate) fn stamped(&mut self, mark: Mark) -> &[u8] {
-        let at = HEAD.len();
+        let at = self.mark_at;
         put_hex(&mut self.bytes[at..at + 8], u64::from(mark.run));
         put_hex(&mut self.bytes[at + 8..at + 16], u64::from(mark.channel));
         put_hex(&mut self.bytes[at + 16..at + 32], mark.seq);
@@ -59,25 +73,35 @@ impl Envelope {
     }
 }
 
-/// Finds marks. It remembers where the last one stood: on one topic they all stand at the same place.
+/// Finds marks in one encoding. It remembers where the last one stood: on one topic they all stand at the same place.
 pub(crate) struct MarkFinder {
+    label: [u8; LABEL_BYTES],
     search: memmem::Finder<'static>,
     guess: usize,
 }
 
 impl MarkFinder {
+    /// In JSON.
     pub(crate) fn new() -> Self {
-        Self { search: memmem::Finder::new(LABEL), guess: 0 }
+        Self::of(LABEL_JSON)
+    }
+
+    pub(crate) fn msgpack() -> Self {
+        Self::of(LABEL_MSGPACK)
+    }
+
+    fn of(label: [u8; LABEL_BYTES]) -> Self {
+        Self { label, search: memmem::Finder::new(&label).into_owned(), guess: 0 }
     }
 
     /// The mark in this frame, or `None` when it carries none.
     #[inline]
     pub(crate) fn find(&mut self, frame: &[u8]) -> Option<Mark> {
-        let guessed = frame.get(self.guess..self.guess + LABEL.len()) == Some(LABEL);
+        let guessed = frame.get(self.guess..self.guess + LABEL_BYTES) == Some(&self.label);
         if !guessed {
             self.guess = self.search.find(frame)?;
         }
-        let at = self.guess + LABEL.len();
+        let at = self.guess + LABEL_BYTES;
         let text: &[u8; MARK_BYTES] = frame.get(at..at + MARK_BYTES)?.try_into().ok()?;
         let (words, _) = text.as_chunks::<8>();
         let [run, channel, seq_high, seq_low, ns_high, ns_low] = words else { return None };
@@ -129,6 +153,18 @@ mod tests {
         let mut finder = MarkFinder::new();
         assert_eq!(finder.find(frame.as_bytes()), Some(MARK));
         assert_eq!(finder.find(frame.as_bytes()), Some(MARK), "by the remembered place");
+    }
+
+    #[test]
+    fn a_mark_is_found_in_message_pack() {
+        let mut envelope = Envelope::msgpack(128).unwrap();
+        let event: serde_json::Value = rmp_serde::from_slice(envelope.stamped(MARK)).unwrap();
+        assert_eq!(event.to_string().len(), 128, "as JSON");
+        let frame = rmp_serde::to_vec_named(&serde_json::json!({"op": "event", "event": event})).unwrap();
+        let mut finder = MarkFinder::msgpack();
+        assert_eq!(finder.find(&frame), Some(MARK));
+        assert_eq!(finder.find(&frame), Some(MARK), "by the remembered place");
+        assert_eq!(MarkFinder::new().find(&frame), None);
     }
 
     #[test]

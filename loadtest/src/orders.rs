@@ -4,6 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::address::WebSocketUrl;
+use crate::dialect;
+use crate::mix::Mix;
 use crate::reasons::Reasons;
 
 /// The first line a client process reads. It carries the secret, which therefore never stands on a command line.
@@ -11,10 +13,11 @@ use crate::reasons::Reasons;
 pub(crate) struct SwarmPlan {
     pub(crate) url: WebSocketUrl,
     pub(crate) secret: String,
-    pub(crate) tenant: String,
+    pub(crate) mix: Mix,
     /// The first client's number; users and channels are named by it.
     pub(crate) first: u32,
     pub(crate) clients: u32,
+    /// In each tenant.
     pub(crate) topics: Topics,
     /// Subscribe right after `welcome`, or wait for [`Order::Subscribe`].
     pub(crate) subscribe_at_once: bool,
@@ -26,6 +29,35 @@ pub(crate) struct SwarmPlan {
     pub(crate) run: u32,
 }
 
+impl SwarmPlan {
+    /// Channels of all tenants together. Number `c` is the one of tenant `c % tenants` with the name `c / tenants`.
+    pub(crate) fn channels(&self) -> u32 {
+        self.topics.channels * self.mix.tenants()
+    }
+
+    /// The channel of the client with this number.
+    pub(crate) fn channel_of(&self, client: u32) -> u32 {
+        client % self.channels()
+    }
+
+    /// The topic of a channel as its clients write it.
+    pub(crate) fn topic(&self, channel: u32) -> String {
+        self.topics.topic(channel / self.mix.tenants())
+    }
+
+    /// The Redis channel of each channel of a Fanfare node.
+    pub(crate) fn redis_channels(&self, prefix: &str) -> Vec<String> {
+        let name =
+            |channel| format!("{prefix}:{}:{}", self.mix.tenants[self.mix.tenant_of(channel)], self.topic(channel));
+        (0..self.channels()).map(name).collect()
+    }
+
+    /// The same of a server that has no tenants.
+    pub(crate) fn plain_channels(&self) -> Vec<String> {
+        (0..self.channels()).map(|channel| dialect::name(&self.topic(channel)).to_owned()).collect()
+    }
+}
+
 /// Which topic a client subscribes to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Topics {
@@ -35,11 +67,6 @@ pub(crate) struct Topics {
 }
 
 impl Topics {
-    /// The channel of the client with this number.
-    pub(crate) fn channel_of(&self, client: u32) -> u32 {
-        client % self.channels
-    }
-
     /// The topic of a channel as clients write it.
     pub(crate) fn topic(&self, channel: u32) -> String {
         match self.channels {
@@ -84,6 +111,13 @@ impl Published {
     pub(crate) fn on(&self, channel: u32) -> u64 {
         let channels = u64::from(self.channels.max(1));
         self.events / channels + u64::from(self.events % channels > u64::from(channel))
+    }
+
+    /// Deliveries of these events to so many clients, which have the channels in turn.
+    pub(crate) fn deliveries(&self, clients: u32) -> u64 {
+        let (channels, clients) = (u64::from(self.channels.max(1)), u64::from(clients));
+        let (rounds, rest) = (self.events / channels, self.events % channels);
+        rounds * clients + rest * (clients / channels) + rest.min(clients % channels)
     }
 
     /// Sequence numbers of one channel that are unconfirmed, in rising order.
@@ -187,6 +221,7 @@ pub(crate) struct SwarmReport {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::Dialect;
 
     #[test]
     fn a_channel_is_known_by_its_topic() {
@@ -207,6 +242,40 @@ mod tests {
         assert_eq!(published.unconfirmed_on(1), [0, 1, 2]);
         assert_eq!(published.unconfirmed_on(2), [0]);
         assert!(published.unconfirmed_on(3).is_empty());
+    }
+
+    #[test]
+    fn each_event_is_delivered_to_each_client_of_its_channel() {
+        for (channels, clients) in [(1, 5), (4, 4), (4, 10), (3, 1)] {
+            for events in 0..20 {
+                let published = Published { events, channels, unconfirmed: Vec::new() };
+                let deliveries: u64 = (0..clients).map(|client| published.on(client % channels)).sum();
+                assert_eq!(published.deliveries(clients), deliveries, "{events} on {channels} to {clients}");
+            }
+        }
+    }
+
+    #[test]
+    fn tenants_have_channels_of_the_same_names() {
+        let plan = SwarmPlan {
+            url: WebSocketUrl { address: ([127, 0, 0, 1], 1).into(), path: "/".to_owned() },
+            secret: String::new(),
+            mix: Mix { dialects: vec![Dialect::Nats], tenants: vec!["a".to_owned(), "b".to_owned()] },
+            first: 0,
+            clients: 8,
+            topics: Topics { name: "load".to_owned(), channels: 2 },
+            subscribe_at_once: true,
+            source_addresses: 1,
+            concurrency: 1,
+            connect_timeout_ms: 1,
+            run: 0,
+        };
+        let names = ["f:a:channel:load-0", "f:b:channel:load-0", "f:a:channel:load-1", "f:b:channel:load-1"];
+        assert_eq!(plan.redis_channels("f"), names);
+        for client in 0..8 {
+            let (tenant, topic) = (&plan.mix.tenants[plan.mix.tenant_of(client)], plan.topic(plan.channel_of(client)));
+            assert_eq!(format!("f:{tenant}:{topic}"), names[plan.channel_of(client) as usize]);
+        }
     }
 
     #[test]

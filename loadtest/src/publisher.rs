@@ -1,46 +1,51 @@
-//! Publishes marked events with pipelined `PUBLISH`. Each event is due at a moment fixed before the run and carries it:
+//! Publishes marked events, pipelined, to Redis or to whatever [`Outlet`] there is. Each event is due at a moment fixed before the run and carries it:
 //! a publisher or a server that falls behind shows as latency and is never left out (no coordinated omission).
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-use crate::address::RedisUrl;
 use crate::clock::{now_ns, sleep_until_ns};
 use crate::figures::{float, whole};
 use crate::histogram::Micros;
+use crate::link::Link;
 use crate::mark::{Envelope, Mark};
 use crate::orders::Published;
-use crate::redis_link::RedisLink;
-use crate::resp::{Reply, reply};
+use crate::outlet::{Answer, Outlet, PONG, Wrapper};
 
 /// Written at once at most; more that is due goes into the next write.
 const EVENTS_AT_ONCE: u64 = 1_000;
 /// Answers that may be outstanding before the publisher waits for some.
 const UNANSWERED_MAX: usize = 20_000;
-/// How long Redis may be away in the middle of a run.
+/// How long the outlet may be away in the middle of a run.
 const AWAY_MAX: Duration = Duration::from_secs(10);
 const START_AFTER_NS: u64 = 5_000_000;
 
 pub(crate) struct Publisher {
-    url: RedisUrl,
-    link: RedisLink,
+    outlet: Outlet,
+    link: Link,
     run: u32,
     envelope: Envelope,
-    /// Per channel: the bytes of the command up to the envelope.
-    commands: Vec<Vec<u8>>,
+    /// One for each channel.
+    wrappers: Vec<Wrapper>,
+    /// How often each event is published: once for each tenant, on channels that stand one after the other.
+    copies: u64,
     out: Vec<u8>,
     next_event: u64,
-    unanswered: VecDeque<u64>,
+    /// What is written and not sealed begins with this event.
+    unsealed: u64,
+    /// The events of each answer that is to come.
+    unanswered: VecDeque<Range<u64>>,
     unconfirmed: Vec<u64>,
     /// Delay between when an event was due and when it was written.
     pub(crate) lag: Micros,
-    /// Events that Redis delivered to no subscriber at all.
+    /// Events that were delivered to no subscriber at all, as far as the outlet tells.
     pub(crate) unheard: u64,
-    /// The first error that Redis answered.
+    /// The first error that was answered.
     pub(crate) refusal: Option<String>,
     /// Events written so far, for who watches.
     pub(crate) written: Arc<AtomicU64>,
@@ -54,26 +59,27 @@ pub(crate) struct Span {
 }
 
 impl Publisher {
-    /// `channels` are Redis channels; events go round them.
+    /// `channels` are called as the outlet calls them; events go round them, each to as many of them at once as there are
+    /// tenants.
     pub(crate) fn connect(
-        url: &RedisUrl,
+        outlet: Outlet,
         channels: &[String],
+        tenants: u32,
         run: u32,
         envelope_bytes: usize,
     ) -> anyhow::Result<Self> {
-        let envelope = Envelope::new(envelope_bytes)?;
-        let command = |channel: &String| {
-            let (name_bytes, event_bytes) = (channel.len(), envelope.len());
-            format!("*3\r\n$7\r\nPUBLISH\r\n${name_bytes}\r\n{channel}\r\n${event_bytes}\r\n").into_bytes()
-        };
+        let envelope = outlet.envelope(envelope_bytes)?;
+        let wrappers = channels.iter().map(|channel| outlet.wrapper(channel, envelope.len()));
         Ok(Self {
-            link: RedisLink::connect(url)?,
-            url: url.clone(),
+            link: outlet.connect()?,
             run,
-            commands: channels.iter().map(command).collect(),
+            wrappers: wrappers.collect::<anyhow::Result<_>>()?,
+            outlet,
+            copies: u64::from(tenants),
             envelope,
             out: Vec::new(),
             next_event: 0,
+            unsealed: 0,
             unanswered: VecDeque::new(),
             unconfirmed: Vec::new(),
             lag: Micros::new(),
@@ -91,9 +97,9 @@ impl Publisher {
         while next < events {
             sleep_until_ns(due_ns(next));
             let now = now_ns();
-            let end = (next + EVENTS_AT_ONCE).min(events);
+            let end = (next + EVENTS_AT_ONCE / self.copies).min(events);
             while next < end && due_ns(next) <= now {
-                self.put(due_ns(next));
+                self.put_copies(due_ns(next));
                 self.lag.record_ns(now - due_ns(next));
                 next += 1;
             }
@@ -106,27 +112,27 @@ impl Publisher {
     pub(crate) fn burst(&mut self, events: u64) -> anyhow::Result<Span> {
         let now = now_ns();
         for _ in 0..events {
-            self.put(now);
+            self.put_copies(now);
         }
         self.flush()?;
         self.lag.record_ns(now_ns() - now);
         Ok(Span { first_ns: now, last_ns: now })
     }
 
-    /// Waits until Redis has answered everything.
+    /// Waits until everything is answered.
     pub(crate) fn settle(&mut self) -> anyhow::Result<()> {
         while !self.unanswered.is_empty() {
             self.collect(true)?;
         }
         if let Some(error) = self.refusal.as_ref().filter(|_| self.unconfirmed.len() as u64 == self.next_event) {
-            bail!("Redis refuses to publish: {error}");
+            bail!("{} refuses to publish: {error}", self.outlet.name());
         }
         Ok(())
     }
 
     /// What was published so far.
     pub(crate) fn published(&self) -> Published {
-        let channels = u32::try_from(self.commands.len()).unwrap_or(u32::MAX);
+        let channels = u32::try_from(self.wrappers.len()).unwrap_or(u32::MAX);
         Published { events: self.next_event, channels, unconfirmed: self.unconfirmed.clone() }
     }
 
@@ -135,22 +141,35 @@ impl Publisher {
         self.lag.clear();
     }
 
+    fn put_copies(&mut self, intended_ns: u64) {
+        for _ in 0..self.copies {
+            self.put(intended_ns);
+        }
+    }
+
     fn put(&mut self, intended_ns: u64) {
         let event = self.next_event;
         self.next_event += 1;
-        let channels = self.commands.len() as u64;
+        let channels = self.wrappers.len() as u64;
         let (seq, channel) = (event / channels, event % channels);
-        // The remainder is an index of `commands`, which were counted from 32 bits.
+        // The remainder is an index of `wrappers`, which were counted from 32 bits.
         let index = usize::try_from(channel).unwrap_or_default();
         let channel = u32::try_from(channel).unwrap_or_default();
-        self.out.extend_from_slice(&self.commands[index]);
+        self.out.extend_from_slice(&self.wrappers[index].before);
         let mark = Mark { run: self.run, channel, seq, intended_ns };
         self.out.extend_from_slice(self.envelope.stamped(mark));
-        self.out.extend_from_slice(b"\r\n");
-        self.unanswered.push_back(event);
+        self.out.extend_from_slice(&self.wrappers[index].after);
+        if !self.outlet.answers_at_once() {
+            self.unanswered.push_back(event..self.next_event);
+        }
     }
 
     fn flush(&mut self) -> anyhow::Result<()> {
+        if self.outlet.answers_at_once() && !self.out.is_empty() {
+            self.outlet.seal(&mut self.out);
+            self.unanswered.push_back(self.unsealed..self.next_event);
+        }
+        self.unsealed = self.next_event;
         let result = self.link.write(&self.out);
         self.out.clear();
         self.written.store(self.next_event, Ordering::Relaxed);
@@ -169,34 +188,45 @@ impl Publisher {
             return self.reconnect(&error);
         }
         let mut used = 0;
-        while let Some((reply, bytes)) = reply(&self.link.bytes()[used..]).map_err(anyhow::Error::msg)? {
+        while let Some((answer, bytes)) = self.outlet.answer(&self.link.bytes()[used..]).map_err(anyhow::Error::msg)? {
             used += bytes;
-            let event = self.unanswered.pop_front().context("Redis answers what nobody asked")?;
-            match reply {
-                Reply::Integer(0) => self.unheard += 1,
-                Reply::Error(error) => {
-                    self.unconfirmed.push(event);
-                    self.refusal.get_or_insert_with(|| error.to_owned());
+            match answer {
+                Answer::Aside => continue,
+                Answer::Ping => {
+                    self.link.write(PONG)?;
+                    continue;
                 }
-                Reply::Integer(_) | Reply::Status(_) | Reply::Text(_) => {}
+                Answer::Taken | Answer::Unheard | Answer::Refused(_) => {}
+            }
+            let events = self.unanswered.pop_front();
+            let events = events.with_context(|| format!("{} answers what nobody asked", self.outlet.name()))?;
+            match answer {
+                Answer::Unheard => self.unheard += events.end - events.start,
+                Answer::Refused(error) => {
+                    self.unconfirmed.extend(events);
+                    self.refusal.get_or_insert(error);
+                }
+                Answer::Taken | Answer::Ping | Answer::Aside => {}
             }
         }
         self.link.take(used);
         Ok(())
     }
 
-    /// What Redis had not answered may or may not have been published.
+    /// What was not answered may or may not have been published.
     fn reconnect(&mut self, cause: &std::io::Error) -> anyhow::Result<()> {
-        self.unconfirmed.extend(self.unanswered.drain(..));
+        self.unconfirmed.extend(self.unanswered.drain(..).flatten());
         let since = Instant::now();
         loop {
-            match RedisLink::connect(&self.url) {
+            match self.outlet.connect() {
                 Ok(link) => {
                     self.link = link;
                     return Ok(());
                 }
                 Err(error) if since.elapsed() > AWAY_MAX => {
-                    return Err(error.context(format!("Redis went away in the middle of the run ({cause})")));
+                    return Err(
+                        error.context(format!("{} went away in the middle of the run ({cause})", self.outlet.name()))
+                    );
                 }
                 Err(_) => std::thread::sleep(Duration::from_millis(50)),
             }
@@ -235,10 +265,10 @@ mod tests {
         Some(command)
     }
 
-    fn publisher(listener: &TcpListener, channels: &[&str]) -> Publisher {
+    fn publisher(listener: &TcpListener, channels: &[&str], tenants: u32) -> Publisher {
         let url = format!("redis://{}", listener.local_addr().unwrap()).parse().unwrap();
         let channels: Vec<String> = channels.iter().map(|&channel| channel.to_owned()).collect();
-        Publisher::connect(&url, &channels, 7, 128).unwrap()
+        Publisher::connect(Outlet::Redis(url), &channels, tenants, 7, 128).unwrap()
     }
 
     #[test]
@@ -246,7 +276,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let redis = listener.try_clone().unwrap();
         let redis_side = std::thread::spawn(move || serve_once(&redis, 60));
-        let mut publisher = publisher(&listener, &["a", "b", "c"]);
+        let mut publisher = publisher(&listener, &["a", "b", "c"], 1);
         let span = publisher.paced(60, 1_000.0).unwrap();
         publisher.settle().unwrap();
         let marks = redis_side.join().unwrap();
@@ -261,6 +291,22 @@ mod tests {
     }
 
     #[test]
+    fn each_event_goes_to_every_tenant_at_the_same_moment() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let redis = listener.try_clone().unwrap();
+        let redis_side = std::thread::spawn(move || serve_once(&redis, 24));
+        let mut publisher = publisher(&listener, &["a", "b", "c", "d"], 2);
+        let span = publisher.paced(12, 1_000.0).unwrap();
+        publisher.settle().unwrap();
+        let marks = redis_side.join().unwrap();
+        for (number, mark) in (0_u64..).zip(&marks) {
+            assert_eq!((u64::from(mark.channel), mark.seq), (number % 4, number / 4));
+            assert_eq!(mark.intended_ns, span.first_ns + number / 2 * 1_000_000);
+        }
+        assert_eq!(publisher.published().events, 24);
+    }
+
+    #[test]
     fn what_a_lost_redis_had_not_answered_is_unconfirmed() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let redis = listener.try_clone().unwrap();
@@ -269,7 +315,7 @@ mod tests {
             let after = serve_once(&redis, usize::MAX);
             before.iter().chain(&after).map(|mark| mark.seq).collect::<Vec<u64>>()
         });
-        let mut publisher = publisher(&listener, &["c"]);
+        let mut publisher = publisher(&listener, &["c"], 1);
         publisher.paced(200, 1_000.0).unwrap();
         publisher.settle().unwrap();
         let after_the_break = publisher.published();

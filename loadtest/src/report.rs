@@ -47,7 +47,10 @@ pub(crate) struct Report {
 #[derive(Default, Serialize)]
 pub(crate) struct Load {
     pub(crate) clients: u32,
+    /// Of all tenants.
     pub(crate) channels: u32,
+    pub(crate) codec: &'static str,
+    pub(crate) tenants: u32,
     pub(crate) processes: u32,
     pub(crate) source_addresses: u32,
     pub(crate) event_bytes: Option<u32>,
@@ -104,11 +107,13 @@ pub(crate) struct Delivery {
     pub(crate) server_cpu_us_per_delivery: Option<f64>,
     /// Processors that clients and publisher kept busy; near what they have, they are the limit and not the server.
     pub(crate) generator_cores: Option<f64>,
+    /// The processors of clients, publisher and Redis had nothing left: rate and latency may be theirs.
+    pub(crate) generator_is_full: bool,
     /// Processors that programs outside of this run kept busy: noise in every other figure.
     pub(crate) other_cores: Option<f64>,
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 pub(crate) struct MemoryFigures {
     pub(crate) before: Memory,
     pub(crate) connected: Memory,

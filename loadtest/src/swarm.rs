@@ -12,7 +12,6 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::client::{Client, Stage};
 use crate::clock::now_ns;
-use crate::handshake;
 use crate::orders::{Progress, Published, SwarmPlan, SwarmReport};
 use crate::sequence::Sequence;
 use crate::tally::Tally;
@@ -23,7 +22,8 @@ const READ_BYTES: usize = 2 << 20;
 
 pub(crate) struct Swarm {
     plan: SwarmPlan,
-    mint: Mint,
+    /// One for each tenant.
+    mints: Vec<Mint>,
     epoll: OwnedFd,
     clients: Vec<Option<Client>>,
     /// What was received by clients that are gone: their losses count.
@@ -41,7 +41,7 @@ impl Swarm {
     pub(crate) fn new(plan: SwarmPlan, epoll: OwnedFd) -> Self {
         let clients = (0..plan.clients).map(|_| None).collect::<Vec<_>>();
         Self {
-            mint: Mint::new(&plan.secret, &plan.tenant),
+            mints: plan.mix.tenants.iter().map(|tenant| Mint::new(&plan.secret, tenant)).collect(),
             tally: Tally::new(plan.run),
             buffer: vec![0; READ_BYTES],
             gone: Vec::new(),
@@ -74,8 +74,8 @@ impl Swarm {
             let Some(client) = self.clients[index].as_mut().filter(|client| client.stage == Stage::Welcome) else {
                 continue;
             };
-            let topic = self.plan.topics.topic(client.channel);
-            if let Err(reason) = client.subscribe(&topic) {
+            let topic = self.plan.topic(client.channel);
+            if let Err(reason) = client.subscribe(&topic, now_ns(), &mut self.tally) {
                 self.end(index, reason);
             }
         }
@@ -181,14 +181,8 @@ impl Swarm {
         }
         let data = epoll::EventData::new_u64(index as u64);
         epoll::add(&self.epoll, &socket, data, epoll::EventFlags::OUT).context("watching a client's socket")?;
-        self.clients[index] = Some(Client {
-            socket,
-            stage: Stage::Connecting,
-            channel: self.plan.topics.channel_of(number),
-            started_ns,
-            sequence: Sequence::default(),
-            carry: Vec::new(),
-        });
+        let (dialect, channel) = (self.plan.mix.dialect_of(number), self.plan.channel_of(number));
+        self.clients[index] = Some(Client::new(socket, dialect, channel, started_ns));
         self.on_their_way += 1;
         Ok(())
     }
@@ -199,9 +193,10 @@ impl Swarm {
         if let Ok(Some(error)) = client.socket.take_error() {
             return Err(format!("connect: {error}"));
         }
-        let number = self.plan.first as usize + index;
-        let token = self.mint.token(&format!("user-{number}")).map_err(|error| format!("token: {error}"))?;
-        client.send(&handshake::request(&self.plan.url, &token))?;
+        let number = self.plan.first + u32::try_from(index).unwrap_or_default();
+        let mint = &self.mints[self.plan.mix.tenant_of(number)];
+        let token = mint.token(&format!("user-{number}")).map_err(|error| format!("token: {error}"))?;
+        client.send(&client.dialect.request(&self.plan.url, &self.plan.topic(client.channel), &token))?;
         let data = epoll::EventData::new_u64(index as u64);
         epoll::modify(&self.epoll, &client.socket, data, epoll::EventFlags::IN)
             .map_err(|error| format!("epoll: {error}"))?;
@@ -226,7 +221,7 @@ impl Swarm {
             client.carry.clear();
             client.carry.extend_from_slice(&self.buffer[used..filled]);
             if client.stage == Stage::Welcome && self.plan.subscribe_at_once {
-                client.subscribe(&self.plan.topics.topic(client.channel))?;
+                client.subscribe(&self.plan.topic(client.channel), now_ns(), &mut self.tally)?;
             }
             if read < room {
                 return Ok(client.stage);

@@ -49,6 +49,12 @@ fn title(run: &Report) -> String {
         1 => write!(title, " on one channel"),
         channels => write!(title, " on {} channels", thousands(channels.into())),
     };
+    if load.tenants > 1 {
+        let _ = write!(title, " of {} tenants", load.tenants);
+    }
+    if !matches!(load.codec, "" | "json") {
+        let _ = write!(title, ", {}", load.codec);
+    }
     if let Some(rate) = load.events_per_s {
         let _ = write!(title, ", {} events/s", thousands(whole(rate)));
     }

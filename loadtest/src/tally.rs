@@ -1,5 +1,6 @@
 //! The counts of one client process, kept while frames arrive. Plain numbers: one thread writes them.
 
+use crate::codec::Codec;
 use crate::histogram::Micros;
 use crate::mark::{Mark, MarkFinder};
 use crate::orders::{Counts, Progress, SwarmReport};
@@ -8,7 +9,8 @@ use crate::sequence::{Arrival, Sequence};
 
 pub(crate) struct Tally {
     run: u32,
-    finder: MarkFinder,
+    json: MarkFinder,
+    msgpack: MarkFinder,
     pub(crate) progress: Progress,
     pub(crate) latency: Micros,
     pub(crate) connect: Micros,
@@ -21,7 +23,8 @@ impl Tally {
     pub(crate) fn new(run: u32) -> Self {
         Self {
             run,
-            finder: MarkFinder::new(),
+            json: MarkFinder::new(),
+            msgpack: MarkFinder::msgpack(),
             progress: Progress::default(),
             latency: Micros::new(),
             connect: Micros::new(),
@@ -30,10 +33,19 @@ impl Tally {
         }
     }
 
-    /// An event has come to a client of `channel`.
+    /// The mark of an event in this frame.
     #[inline]
-    pub(crate) fn event(&mut self, sequence: &mut Sequence, channel: u32, frame: &[u8], now_ns: u64) {
-        let Some(mark) = self.finder.find(frame).filter(|mark| mark.run == self.run) else {
+    pub(crate) fn mark(&mut self, codec: Codec, frame: &[u8]) -> Option<Mark> {
+        match codec {
+            Codec::Json => self.json.find(frame),
+            Codec::Msgpack => self.msgpack.find(frame),
+        }
+    }
+
+    /// An event with this mark has come to a client of `channel`.
+    #[inline]
+    pub(crate) fn event(&mut self, sequence: &mut Sequence, channel: u32, mark: Option<Mark>, now_ns: u64) {
+        let Some(mark) = mark.filter(|mark| mark.run == self.run) else {
             self.counts.foreign += 1;
             return;
         };
@@ -94,17 +106,27 @@ mod tests {
     use super::*;
     use crate::mark::Envelope;
 
-    fn frame(run: u32, channel: u32, seq: u64) -> Vec<u8> {
-        Envelope::new(128).unwrap().stamped(Mark { run, channel, seq, intended_ns: 1_000 }).to_vec()
+    #[test]
+    fn a_mark_is_looked_for_in_the_encoding_of_its_frame() {
+        let (mut tally, mark) = (Tally::new(7), Mark { run: 7, channel: 3, seq: 9, intended_ns: 1_000 });
+        let mut envelope = Envelope::new(128).unwrap();
+        let json = envelope.stamped(mark);
+        let event: serde_json::Value = serde_json::from_slice(json).unwrap();
+        let msgpack = rmp_serde::to_vec_named(&event).unwrap();
+        for _ in 0..2 {
+            assert_eq!(tally.mark(Codec::Json, json), Some(mark));
+            assert_eq!(tally.mark(Codec::Msgpack, &msgpack), Some(mark));
+        }
+        assert_eq!(tally.mark(Codec::Msgpack, json), None);
     }
 
     #[test]
     fn each_kind_of_event_is_counted_as_what_it_is() {
         let (mut tally, mut sequence) = (Tally::new(7), Sequence::default());
         for (run, channel, seq) in [(7, 3, 0), (7, 3, 2), (7, 3, 1), (7, 3, 1), (7, 4, 0), (8, 3, 3)] {
-            tally.event(&mut sequence, 3, &frame(run, channel, seq), 1_501_000);
+            tally.event(&mut sequence, 3, Some(Mark { run, channel, seq, intended_ns: 1_000 }), 1_501_000);
         }
-        tally.event(&mut sequence, 3, b"{}", 1_501_000);
+        tally.event(&mut sequence, 3, None, 1_501_000);
         let report = tally.report();
         assert_eq!(report.received, 3);
         assert_eq!(report.counts.disordered, 1);

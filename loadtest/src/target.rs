@@ -7,9 +7,11 @@ use anyhow::{Context as _, bail, ensure};
 
 use crate::address::{RedisUrl, WebSocketUrl};
 use crate::cli::{Kind, TargetArgs};
+use crate::dialect::Dialect;
 use crate::fleet::{self, Node, NodePlan, Store};
 use crate::launch::{self, Launch, Server, bind_to};
-use crate::orders::Topics;
+use crate::outlet::Outlet;
+use crate::peer::{self, Peer, Place};
 use crate::process;
 use crate::redis_link::RedisLink;
 
@@ -33,13 +35,32 @@ pub(crate) struct Target {
     pub(crate) url: WebSocketUrl,
     pub(crate) secret: String,
     pub(crate) pid: Option<u32>,
-    server: Option<Server>,
+    /// What its clients speak; a Fanfare node's and a floor's are as asked for.
+    pub(crate) dialect: Option<Dialect>,
+    /// Where its events go in.
+    pub(crate) outlet: Outlet,
+    server: Option<Started>,
+}
+
+/// A server that goes with the target.
+enum Started {
+    Own(Server),
+    Peer(Peer),
+}
+
+impl Started {
+    fn server(&mut self) -> &mut Server {
+        match self {
+            Started::Own(server) => server,
+            Started::Peer(peer) => &mut peer.server,
+        }
+    }
 }
 
 impl Target {
     /// The last words of a server that was started here and has ended meanwhile.
     pub(crate) fn post_mortem(&mut self) -> Option<String> {
-        self.server.as_mut()?.post_mortem()
+        self.server.as_mut()?.server().post_mortem()
     }
 }
 
@@ -49,7 +70,16 @@ impl Kind {
             Kind::Fanfare => "fanfare",
             Kind::Floor => "floor",
             Kind::FloorCoalescing => "floor-coalescing",
+            Kind::Nats => "nats",
+            Kind::Nchan => "nchan",
+            Kind::SocketIo => "socket.io",
+            Kind::Centrifugo => "centrifugo",
         }
+    }
+
+    /// Whether it is a server of somebody else.
+    pub(crate) fn is_peer(self) -> bool {
+        matches!(self, Kind::Nats | Kind::Nchan | Kind::SocketIo | Kind::Centrifugo)
     }
 }
 
@@ -63,14 +93,9 @@ impl TargetArgs {
     fn is_at_url(&self, kind: Kind) -> bool {
         match kind {
             Kind::Fanfare => !self.node.spawn,
-            _ => self.compare.is_empty() && self.url.is_some(),
+            Kind::Floor | Kind::FloorCoalescing => self.compare.is_empty() && self.url.is_some(),
+            Kind::Nats | Kind::Nchan | Kind::SocketIo | Kind::Centrifugo => false,
         }
-    }
-
-    /// The Redis channel of each channel.
-    pub(crate) fn redis_channels(&self, topics: &Topics) -> Vec<String> {
-        let channels = 0..topics.channels;
-        channels.map(|channel| format!("{}:{}:{}", self.node.prefix, self.node.tenant, topics.topic(channel))).collect()
     }
 }
 
@@ -80,6 +105,9 @@ impl Ground {
         let fanfare_starts = args.node.spawn && args.kinds().contains(&Kind::Fanfare);
         if fanfare_starts {
             fleet::program(&args.node.fanfare)?;
+        }
+        for kind in args.kinds().into_iter().filter(|kind| kind.is_peer()) {
+            peer::version(kind, &args.peer)?;
         }
         let starts_anything = args.kinds().iter().any(|kind| !args.is_at_url(*kind));
         let (server_processors, generator) = split_processors(args.server_cores, starts_anything && !args.node.no_pin)?;
@@ -114,7 +142,22 @@ impl Ground {
         match kind {
             Kind::Fanfare => self.start_fanfare(args),
             Kind::Floor | Kind::FloorCoalescing => self.start_floor(args, kind),
+            Kind::Nats | Kind::Nchan | Kind::SocketIo | Kind::Centrifugo => self.start_peer(args, kind),
         }
+    }
+
+    fn start_peer(&self, args: &TargetArgs, kind: Kind) -> anyhow::Result<Target> {
+        let place = Place { args: &args.peer, processors: &self.server_processors, redis: &self.redis };
+        let peer = peer::start(kind, &place).with_context(|| format!("starting {}", kind.name()))?;
+        Ok(Target {
+            kind,
+            url: peer.url.clone(),
+            secret: String::from("peers look at no token"),
+            pid: Some(peer.server.pid()),
+            dialect: Some(peer.dialect),
+            outlet: peer.outlet.clone(),
+            server: Some(Started::Peer(peer)),
+        })
     }
 
     fn running(&self, args: &TargetArgs, kind: Kind) -> anyhow::Result<Target> {
@@ -123,7 +166,7 @@ impl Ground {
         TcpStream::connect_timeout(&address, Duration::from_secs(5))
             .with_context(|| format!("nothing answers at {address}: start the server, or give --url or --spawn"))?;
         let pid = args.server_pid.or_else(|| process::listener_on(address));
-        Ok(Target { kind, url, secret: self.secret_for(kind)?, pid, server: None })
+        Ok(Target { pid, ..self.own(kind, url, self.secret_for(kind)?, None) })
     }
 
     /// Floors look at no token; a node's secret must be known.
@@ -151,8 +194,8 @@ impl Ground {
             environment: args.node.environment.clone(),
             processors: self.server_processors.clone(),
         })?;
-        let (url, pid) = (node.url.clone(), node.pid());
-        Ok(Target { kind: Kind::Fanfare, url, secret, pid: Some(pid), server: Some(node.into_server()) })
+        let url = node.url.clone();
+        Ok(self.own(Kind::Fanfare, url, secret, Some(node.into_server())))
     }
 
     fn start_floor(&self, args: &TargetArgs, kind: Kind) -> anyhow::Result<Target> {
@@ -173,7 +216,14 @@ impl Ground {
             said.iter().find_map(|line| line.strip_prefix(crate::floor::LISTENING)?.parse::<SocketAddr>().ok())
         })?;
         let url = WebSocketUrl { address, path: "/ws".to_owned() };
-        Ok(Target { kind, url, secret: self.secret_for(kind)?, pid: Some(server.pid()), server: Some(server) })
+        Ok(self.own(kind, url, self.secret_for(kind)?, Some(server)))
+    }
+
+    /// A Fanfare node or a floor.
+    fn own(&self, kind: Kind, url: WebSocketUrl, secret: String, server: Option<Server>) -> Target {
+        let pid = server.as_ref().map(Server::pid);
+        let outlet = Outlet::Redis(self.redis.clone());
+        Target { kind, url, secret, pid, dialect: None, outlet, server: server.map(Started::Own) }
     }
 }
 

@@ -2,6 +2,7 @@
 //! one frame. A fragmented or compressed message is an error here, not a feature.
 
 pub(crate) const TEXT: u8 = 0x1;
+pub(crate) const BINARY: u8 = 0x2;
 pub(crate) const CLOSE: u8 = 0x8;
 pub(crate) const PING: u8 = 0x9;
 pub(crate) const PONG: u8 = 0xa;
@@ -24,9 +25,18 @@ impl Header {
         self.head_bytes + self.payload_bytes
     }
 
-    /// Reads a header; `None` while bytes are missing.
+    /// Reads the header of a frame that is to be read whole; `None` while bytes are missing.
     #[inline]
     pub(crate) fn read(bytes: &[u8]) -> Result<Option<Header>, &'static str> {
+        match Self::read_any(bytes)? {
+            Some(header) if header.payload_bytes > PAYLOAD_BYTES_MAX => Err("a frame over 1 MiB"),
+            header => Ok(header),
+        }
+    }
+
+    /// Reads the header of a frame of any length, whose payload is read as it comes.
+    #[inline]
+    pub(crate) fn read_any(bytes: &[u8]) -> Result<Option<Header>, &'static str> {
         let [first, second, rest @ ..] = bytes else { return Ok(None) };
         if first & 0xf0 != 0x80 {
             return Err("a fragmented frame or one with reserved bits");
@@ -40,9 +50,6 @@ impl Header {
             }
             (short, _) => (usize::from(short), 0),
         };
-        if payload_bytes > PAYLOAD_BYTES_MAX {
-            return Err("a frame over 1 MiB");
-        }
         let mut head_bytes = 2 + length_bytes;
         let mut mask = None;
         if second & 0x80 != 0 {

@@ -7,7 +7,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Outcome, run};
+use support::{Outcome, node_program, run};
 
 const FLOORS: &str = "--spawn --no-pin --compare=floor,floor-coalescing --quiet --json -";
 
@@ -77,6 +77,42 @@ fn each_channel_has_its_own_events() {
     let run = &outcome.document["runs"][0];
     assert_eq!(run["load"]["channels"], 150);
     assert!(run["subscribe_s"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn encodings_and_tenants_are_mixed_on_a_node_and_each_client_gets_its_own_tenants_events() {
+    let node = format!("--spawn --no-pin --quiet --json - --fanfare {}", node_program().display());
+    let mixed = "--tenants 3 --codec mixed --duration 1 --warmup 0.2";
+    for (scenario, deliveries, channels) in [
+        ("fanout --clients 120 --rate 50", 120 * 50, 3),
+        ("fanout --mode burst --clients 120 --events 20 --bursts 2", 120 * 20 * 2, 3),
+        ("channels --channels 60 --rate 600", 600, 60),
+    ] {
+        let outcome = run(&format!("{scenario} {mixed} {node}"));
+        assert_eq!(outcome.code, 0, "{}", outcome.errors);
+        let run = &outcome.document["runs"][0];
+        let load = &run["load"];
+        assert_eq!(
+            (&load["channels"], &load["tenants"], &load["codec"]),
+            (&channels.into(), &3.into(), &"mixed".into())
+        );
+        let delivery = &run["delivery"];
+        assert_eq!((&delivery["deliveries"], &delivery["expected"]), (&deliveries.into(), &deliveries.into()));
+        for nothing in ["lost", "duplicated", "disordered", "misrouted", "foreign"] {
+            assert_eq!(delivery[nothing], 0, "{nothing}");
+        }
+    }
+    let idle = run(&format!("storm --clients 60 --codec msgpack --tenants 64 --rounds 2 {node}"));
+    assert_eq!((idle.code, &idle.document["runs"][0]["rounds"][1]["connected"]), (0, &60.into()), "{}", idle.errors);
+}
+
+#[test]
+fn floors_know_one_tenant_and_one_encoding() {
+    for arguments in ["--codec msgpack", "--tenants 2"] {
+        let outcome = run(&format!("fanout --clients 2 {arguments} {FLOORS}"));
+        assert_eq!(outcome.code, 2);
+        assert!(outcome.errors.contains("measure Fanfare alone"), "{}", outcome.errors);
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod support;
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpStream};
 
-use support::{Server, command, free_address, run, wait_until};
+use support::{PROGRAM, Server, command, free_address, run, wait_until};
 
 #[test]
 fn wrong_usage_is_told_with_code_2() {
@@ -25,6 +25,16 @@ fn wrong_usage_is_told_with_code_2() {
         ("fanout --spawn --url ws://127.0.0.1:1/ws", "cannot be used with"),
         ("fanout --spawn --fanfare /nowhere/fanfare", "cargo build --release"),
         (&format!("fanout --redis redis://{unused}"), "can't be reached"),
+        ("compare --peers floor", "Fanfare and the floors are always there"),
+        ("compare --peers kafka", "possible values: fanfare"),
+        ("compare --fanfare /nowhere/fanfare", "cargo build --release"),
+        ("fanout --target nats --codec msgpack", "measure Fanfare alone"),
+        ("fanout --target centrifugo --centrifugo /nowhere", "loadtest/peers/install centrifugo"),
+        ("fanout --compare=fanfare,socket.io --socket-io /nowhere", "loadtest/peers/install socket.io"),
+        (
+            &format!("compare --peers centrifugo --centrifugo /nowhere --fanfare {PROGRAM}"),
+            "loadtest/peers/install centrifugo",
+        ),
         ("", "Usage:"),
     ] {
         let outcome = run(arguments);

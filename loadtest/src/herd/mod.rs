@@ -26,6 +26,7 @@ use crate::address::WebSocketUrl;
 use crate::admin_port::Health;
 use crate::client::send_whole;
 use crate::clock::now_ns;
+use crate::codec::Codec;
 use crate::desk::Work;
 use crate::feed::TopicIssued;
 use crate::handshake;
@@ -239,7 +240,7 @@ impl Herd {
             return Err(format!("connect: {error}"));
         }
         let token = self.mint.token(&format!("user-{index}")).map_err(|error| format!("token: {error}"))?;
-        send_whole(&link.socket, &handshake::request(&self.plan.urls[member.node], &token))?;
+        send_whole(&link.socket, &handshake::request(&self.plan.urls[member.node], &token, Codec::Json))?;
         let data = epoll::EventData::new_u64(index as u64);
         epoll::modify(&self.epoll, &link.socket, data, epoll::EventFlags::IN)
             .map_err(|error| format!("epoll: {error}"))?;

@@ -88,8 +88,8 @@ impl<'a> Bystanders<'a> {
         if let Traffic::UnderWay { stop, thread } = std::mem::replace(&mut self.traffic, Traffic::Over) {
             stop.store(true, Ordering::Relaxed);
             let publisher = thread.join().map_err(|_| anyhow!("the bystanders' publisher panicked"))??;
-            let receivers = u64::from(self.crowd.clients / self.crowd.channels);
-            self.session.drain(publisher.published().events * receivers, SETTLE_S, DRAIN_S)?;
+            let deliveries = self.session.deliveries(&publisher.published());
+            self.session.drain(deliveries, SETTLE_S, DRAIN_S)?;
             self.traffic = Traffic::Resting(Box::new(publisher));
         }
         self.take_latency()

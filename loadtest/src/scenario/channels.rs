@@ -1,5 +1,8 @@
 //! Many channels with one client each: all connect, then all subscribe at the same moment, then events go round. What that costs is
-//! told beside the paced fan-out with as many deliveries a second, if that is wanted: there each event is for all.
+//! told beside the paced fan-out with as many deliveries a second, if that is wanted: there each event is for all. Several tenants
+//! share the channels.
+
+use anyhow::ensure;
 
 use super::Stage;
 use super::delivery::{self, Shape, Spec};
@@ -18,8 +21,16 @@ const SUBSCRIBE_S: f64 = 1.0;
 const SUBSCRIBED_TOPICS: u32 = 10_000;
 
 pub(crate) fn run(stage: &Stage<'_>, args: &ChannelsArgs) -> anyhow::Result<Report> {
-    let clients = Clients { count: args.channels, channels: args.channels, rounds: 1, subscribe_at_once: false };
-    let shape = Shape::Paced { events_per_s: args.rate };
+    let tenants = args.common.mix.tenants;
+    ensure!(
+        args.channels.is_multiple_of(tenants),
+        "{} channels can't be shared evenly by {tenants} tenants: make --channels a multiple of --tenants",
+        args.channels
+    );
+    let channels = args.channels / tenants;
+    let clients = Clients { count: args.channels, channels, rounds: 1, subscribe_at_once: false };
+    // Each event is published once to each tenant.
+    let shape = Shape::Paced { events_per_s: args.rate / f64::from(tenants) };
     let spec = Spec { scenario: "channels", mode: None, clients, shape, load: &args.load };
     let mut report = delivery::run(stage, &spec)?;
     if args.channels <= SUBSCRIBED_TOPICS {

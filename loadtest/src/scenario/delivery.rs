@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Stage;
+use super::effort::Effort;
 use super::session::{Clients, Session};
 use crate::cli::LoadArgs;
 use crate::clock::seconds_between;
@@ -56,7 +57,7 @@ pub(crate) fn run(stage: &Stage<'_>, spec: &Spec<'_>) -> anyhow::Result<Report> 
         report.subscribe_s = Some(session.subscribe()?);
     }
     let memory_connected = session.server_memory()?;
-    let mut flow = Flow { session, receivers: u64::from(spec.clients.count / spec.clients.channels), load: spec.load };
+    let mut flow = Flow { session, load: spec.load, processors: stage.ground.generator_processors };
     let publisher = flow.warm_up(publisher, spec.shape)?;
     let (publisher, mut delivery) = flow.measured(publisher, spec.shape)?;
     let unheard = publisher.unheard;
@@ -80,9 +81,9 @@ pub(crate) fn run(stage: &Stage<'_>, spec: &Spec<'_>) -> anyhow::Result<Report> 
 /// One session and what passes through it.
 struct Flow<'a> {
     session: Session<'a>,
-    /// Clients of each channel.
-    receivers: u64,
     load: &'a LoadArgs,
+    /// Those of clients, publisher and Redis.
+    processors: usize,
 }
 
 /// A measured stretch.
@@ -110,17 +111,17 @@ impl Flow<'_> {
 
     fn measured(&mut self, publisher: Publisher, shape: Shape) -> anyhow::Result<(Publisher, Delivery)> {
         self.session.measure()?;
-        let (events_before, received_before) = (publisher.published().events, self.session.received());
+        let (earlier, received_before) = (publisher.published(), self.session.received());
         let before = self.session.effort()?;
         let (publisher, stretch) = self.publish(publisher, shape, self.load.duration)?;
         let effort = self.session.effort()?.since(&before);
-        let measured_events = publisher.published().events - events_before;
+        let after = publisher.published();
         let deliveries = self.session.received() - received_before;
         let delivery = Delivery {
-            published: publisher.published().events,
-            measured_events,
+            published: after.events,
+            measured_events: after.events - earlier.events,
             deliveries,
-            expected: measured_events * self.receivers,
+            expected: self.session.deliveries(&after) - self.session.deliveries(&earlier),
             seconds: stretch.seconds,
             deliveries_per_s: ratio(float(deliveries), stretch.seconds),
             drain_s: stretch.drain_s,
@@ -129,10 +130,24 @@ impl Flow<'_> {
             server_cpu_s: effort.server_us.map(|us| float(us) / 1e6),
             server_cpu_us_per_delivery: effort.server_us.and_then(|us| ratio(float(us), float(deliveries))),
             generator_cores: ratio(float(effort.generator_us), float(effort.wall_us)),
+            generator_is_full: self.is_generator_full(&effort, shape, &stretch),
             other_cores: ratio(float(effort.other_us()), float(effort.wall_us)),
             ..Delivery::default()
         };
         Ok((publisher, delivery))
+    }
+
+    /// Whether the clients, the publisher and Redis had their processors to the full, while there was something to do.
+    fn is_generator_full(&self, effort: &Effort, shape: Shape, stretch: &Stretch) -> bool {
+        let wall_s = match shape {
+            Shape::Paced { .. } => float(effort.wall_us) / 1e6,
+            Shape::Burst { .. } => stretch.seconds,
+        };
+        // Each client process has one thread, and the publisher one.
+        let threads = 1 + self.session.load().processes as usize;
+        let is_full = |busy_us: u64, cores: usize| float(busy_us) / 1e6 > GENERATOR_BUSY * wall_s * float(cores as u64);
+        is_full(effort.generator_us, self.processors.min(threads))
+            || is_full(effort.generator_us + effort.redis_us, self.processors)
     }
 
     fn publish(&mut self, publisher: Publisher, shape: Shape, seconds: f64) -> anyhow::Result<(Publisher, Stretch)> {
@@ -173,7 +188,7 @@ impl Flow<'_> {
 
     /// Returns when the last delivery was made.
     fn drain(&mut self, publisher: &Publisher) -> anyhow::Result<u64> {
-        let expected = publisher.published().events * self.receivers;
+        let expected = self.session.deliveries(&publisher.published());
         Ok(self.session.drain(expected, self.load.settle, self.load.drain)?.last_delivery_ns)
     }
 }
@@ -200,9 +215,7 @@ fn warn(report: &mut Report, delivery: &Delivery, stage: &Stage<'_>) {
         let text = "other programs were busy on this machine: measure again when it is quiet";
         report.warnings.push(text.to_owned());
     }
-    // Each client process has one thread, and the publisher one.
-    let cores = stage.ground.generator_processors.min(1 + report.load.processes as usize);
-    if delivery.generator_cores.is_some_and(|busy| busy > GENERATOR_BUSY * float(cores as u64)) {
+    if delivery.generator_is_full {
         let text =
             "the generator's processors were busy all the time: rate and latency may be its own, CPU time is not";
         report.warnings.push(text.to_owned());

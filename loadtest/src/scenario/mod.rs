@@ -3,6 +3,8 @@
 mod bystanders;
 mod channels;
 pub(crate) mod churn;
+pub(crate) mod compare;
+mod compare_table;
 mod delivery;
 mod effort;
 mod fanout;
@@ -25,7 +27,7 @@ mod verdict;
 use std::fs;
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use serde::Serialize;
 
 use self::story::Story;
@@ -61,13 +63,15 @@ impl<'a> Stage<'a> {
 /// Runs on every target that is asked for. `Ok(false)`: something was lost, doubled or out of order.
 pub(crate) fn run(scenario: &Scenario) -> anyhow::Result<bool> {
     let common = scenario.common();
+    let others = common.target.kinds().into_iter().any(|kind| kind != Kind::Fanfare);
+    ensure!(
+        !(others && common.mix.needs_fanfare()),
+        "other servers speak no MessagePack and know one tenant: --codec and --tenants measure Fanfare alone"
+    );
     let ground = Ground::prepare(&common.target)?;
     let mut runs = Vec::new();
     for kind in common.target.kinds() {
-        let (mut report, post_mortem) = on_target(&ground, common, kind, |stage| scenario.run(stage))
-            .with_context(|| format!("{} on {}", scenario.name(), kind.name()))?;
-        report.warnings.extend(post_mortem);
-        runs.push(report);
+        runs.push(scenario.run_on(&ground, kind)?);
     }
     let document = Document::new(runs);
     tell(&document, &table::render(&document), common.output.json.as_deref())?;
@@ -107,6 +111,14 @@ impl Scenario {
             Scenario::Idle(args) => &args.common,
             Scenario::Storm(args) => &args.common,
         }
+    }
+
+    /// Starts what is to be measured, if it is to be started, and measures it.
+    fn run_on(&self, ground: &Ground, kind: Kind) -> anyhow::Result<Report> {
+        let (mut report, post_mortem) = on_target(ground, self.common(), kind, |stage| self.run(stage))
+            .with_context(|| format!("{} on {}", self.name(), kind.name()))?;
+        report.warnings.extend(post_mortem);
+        Ok(report)
     }
 
     fn run(&self, stage: &Stage<'_>) -> anyhow::Result<Report> {

@@ -30,6 +30,7 @@ const LISTEN: Duration = Duration::from_millis(20);
 /// What the clients are to do.
 pub(crate) struct Clients {
     pub(crate) count: u32,
+    /// Of each tenant.
     pub(crate) channels: u32,
     /// How often all connect.
     pub(crate) rounds: u32,
@@ -76,10 +77,14 @@ impl<'a> Session<'a> {
             clients.count.div_ceil(CONNECTIONS_PER_SOURCE)
         );
         let target = &stage.common.target;
+        let mut mix = stage.common.mix.mix(&target.node.tenant);
+        if let Some(dialect) = stage.target.dialect {
+            mix.dialects = vec![dialect];
+        }
         let plan = SwarmPlan {
             url: stage.target.url.clone(),
             secret: stage.target.secret.clone(),
-            tenant: target.node.tenant.clone(),
+            mix,
             first: 0,
             clients: clients.count,
             topics: Topics { name: channel.to_owned(), channels: clients.channels },
@@ -104,17 +109,28 @@ impl<'a> Session<'a> {
     pub(crate) fn load(&self) -> Load {
         Load {
             clients: self.plan.clients,
-            channels: self.plan.topics.channels,
+            channels: self.plan.channels(),
+            codec: self.stage.common.mix.codec.name(),
+            tenants: self.plan.mix.tenants(),
             processes: self.processes,
             source_addresses: self.plan.source_addresses,
             ..Load::default()
         }
     }
 
+    /// How many deliveries these events make.
+    pub(crate) fn deliveries(&self, published: &Published) -> u64 {
+        published.deliveries(self.plan.clients)
+    }
+
     /// A publisher for this run's channels.
     pub(crate) fn publisher(&self, envelope_bytes: u32) -> anyhow::Result<Publisher> {
-        let channels = self.stage.common.target.redis_channels(&self.plan.topics);
-        Publisher::connect(&self.stage.ground.redis, &channels, self.plan.run, usize::try_from(envelope_bytes)?)
+        let channels = match self.stage.target.dialect {
+            None => self.plan.redis_channels(&self.stage.common.target.node.prefix),
+            Some(_) => self.plan.plain_channels(),
+        };
+        let (run, tenants) = (self.plan.run, self.plan.mix.tenants());
+        Publisher::connect(self.stage.target.outlet.clone(), &channels, tenants, run, usize::try_from(envelope_bytes)?)
     }
 
     /// Connects all; refusals are in the answer.

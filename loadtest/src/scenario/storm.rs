@@ -22,7 +22,8 @@ const BYSTANDERS_P99_MS: f64 = 250.0;
 const CONNECT_CPU_US: f64 = 120.0;
 
 pub(crate) fn run(stage: &Stage<'_>, args: &StormArgs) -> anyhow::Result<Report> {
-    let channels = if args.own_channels { args.clients } else { 1 };
+    // Of each tenant.
+    let channels = if args.own_channels { args.clients.div_ceil(args.common.mix.tenants) } else { 1 };
     let clients = Clients { count: args.clients, channels, rounds: args.rounds, subscribe_at_once: true };
     let mut storm = Storm { bystanders: bystanders(stage, args)?, session: Session::start(stage, &clients)?, stage };
     let before = storm.session.server_memory()?;

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use rand::Rng as _;
 use serde_json::Value;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_fanfare-loadtest");
+/// The load generator.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_fanfare-loadtest");
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a finished run said.
