@@ -125,7 +125,11 @@ bench: ## The load generator's scenarios, with the figures of one machine in loa
 	target/release/fanfare-loadtest fanout --mode burst --spawn --compare
 	target/release/fanfare-loadtest idle --spawn
 	target/release/fanfare-loadtest storm --spawn
-	target/release/fanfare-loadtest channels --spawn --compare
+	target/release/fanfare-loadtest storm --spawn --own-channels --connect-concurrency 4000
+	target/release/fanfare-loadtest churn --spawn
+	target/release/fanfare-loadtest unheard --spawn --compare=fanfare,floor
+	target/release/fanfare-loadtest growth --spawn --floors --plots target/plots
+	target/release/fanfare-loadtest channels --spawn --paced --compare
 	target/release/fanfare-loadtest publish --spawn
 	target/release/fanfare-loadtest recover --spawn
 	target/release/fanfare-loadtest recover --spawn --nodes 2

@@ -1,19 +1,29 @@
 //! The command line: what can be said and what it means. Addresses are checked here; everything else where it is used.
 
+mod channels;
+mod churn;
 mod compare;
 mod durable;
+mod growth;
 mod mix;
+mod storm;
+mod unheard;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::channels::ChannelsArgs;
+pub(crate) use self::churn::ChurnArgs;
 pub(crate) use self::compare::{CompareArgs, PEERS, PeerArgs, Trial};
 pub(crate) use self::durable::{
     Fault, PublishArgs, RecoverArgs, RedisRestartArgs, RollingRestartArgs, ScaleOutArgs, TrafficArgs,
 };
+pub(crate) use self::growth::{GrowthArgs, Half};
 pub(crate) use self::mix::MixArgs;
+pub(crate) use self::storm::StormArgs;
+pub(crate) use self::unheard::UnheardArgs;
 use crate::address::{Loopback, RedisUrl, WebSocketUrl};
 
 const EXAMPLES: &str = "\
@@ -34,6 +44,9 @@ Examples:
   Fanfare and the floors beside NATS, nchan, Socket.IO and Centrifugo, as a table for the documentation:
     loadtest/peers/install
     fanfare-loadtest compare --table comparison.md
+
+  What a delivery and a connection cost as there are more of them, drawn as SVG:
+    fanfare-loadtest growth --spawn --plots plots
 
   Memory of 30,000 idle connections; the node needs that many open files (ulimit -n):
     fanfare-loadtest idle --clients 30000 --processes 2 --source-addresses 2 --spawn
@@ -57,8 +70,14 @@ pub(crate) enum Command {
     Channels(ChannelsArgs),
     /// Connections that say nothing: the server's memory for each
     Idle(IdleArgs),
-    /// Everyone connects at once, leaves at once, and comes again: the server's CPU time for each
+    /// Everyone connects at once, leaves at once, and comes again, beside clients that were there before
     Storm(StormArgs),
+    /// Clients subscribe and unsubscribe all the time on a node that knows many topics
+    Churn(ChurnArgs),
+    /// Events of topics that nobody on the node wants any more: what each costs to read and drop
+    Unheard(UnheardArgs),
+    /// More and more subscribers, then nodes: whether costs stay flat and memory is a line; also as plots
+    Growth(GrowthArgs),
     /// The same scenarios on Fanfare, the floors, NATS, nchan, Socket.IO and Centrifugo, side by side
     Compare(CompareArgs),
     /// Clients are cut off and all come back at once for the durable events they missed
@@ -126,23 +145,6 @@ pub(crate) enum Mode {
 
 #[derive(Args)]
 #[command(after_help = "\
-Example:
-  fanfare-loadtest channels --channels 10000 --rate 20000 --duration 10 --spawn --compare")]
-pub(crate) struct ChannelsArgs {
-    /// Channels, each with one client
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
-    pub(crate) channels: u32,
-    /// Events per second over all channels, round-robin
-    #[arg(long, default_value_t = 20_000.0, value_parser = positive)]
-    pub(crate) rate: f64,
-    #[command(flatten)]
-    pub(crate) load: LoadArgs,
-    #[command(flatten)]
-    pub(crate) common: CommonArgs,
-}
-
-#[derive(Args)]
-#[command(after_help = "\
 Examples:
   fanfare-loadtest idle --spawn
   fanfare-loadtest idle --clients 30000 --url ws://127.0.0.1:8080/ws --secret s3cret")]
@@ -153,21 +155,6 @@ pub(crate) struct IdleArgs {
     /// Seconds to rest before memory is read again
     #[arg(long, default_value_t = 10.0, value_parser = not_negative)]
     pub(crate) duration: f64,
-    #[command(flatten)]
-    pub(crate) common: CommonArgs,
-}
-
-#[derive(Args)]
-#[command(after_help = "\
-Example:
-  fanfare-loadtest storm --clients 5000 --rounds 3 --connect-concurrency 1000 --spawn --compare")]
-pub(crate) struct StormArgs {
-    /// Clients, all on one channel
-    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub(crate) clients: u32,
-    /// How often all connect; between rounds all disconnect at once
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    pub(crate) rounds: u32,
     #[command(flatten)]
     pub(crate) common: CommonArgs,
 }
@@ -289,7 +276,7 @@ pub(crate) struct ClientArgs {
     /// Client processes [default: one for each 19,000 clients]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) processes: Option<u32>,
-    /// Source addresses, from 127.0.0.2 on; 1: as the system chooses [default: one for each 20,000 connections]
+    /// Source addresses, all in 127.0.0.0/8; 1: as the system chooses [default: one for each 12,000 connections]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=60_000))]
     pub(crate) source_addresses: Option<u32>,
     /// Connections on their way at the same time

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 
+use crate::address::WebSocketUrl;
 use crate::orders::{Notice, Order, Progress, Published, SwarmPlan, SwarmReport};
 use crate::process;
 
@@ -29,12 +30,12 @@ struct Worker {
 }
 
 impl Crew {
-    /// Starts `processes` client processes and deals the clients of `plan` out to them.
-    pub(crate) fn start(plan: &SwarmPlan, processes: u32) -> anyhow::Result<Crew> {
+    /// Starts `processes` client processes and deals the clients of `plan` out to them, and the processes to `urls`.
+    pub(crate) fn start(plan: &SwarmPlan, urls: &[WebSocketUrl], processes: u32) -> anyhow::Result<Crew> {
         let (sender, notices) = channel();
         let mut workers = Vec::new();
-        for index in 0..processes {
-            let share = share_of(plan, index, processes);
+        for (index, url) in (0..processes).zip(urls.iter().cycle()) {
+            let share = SwarmPlan { url: url.clone(), ..share_of(plan, index, processes) };
             let worker = Worker::start(&share, workers.len(), sender.clone()).context("starting a client process")?;
             workers.push(worker);
         }

@@ -9,14 +9,19 @@
 //! [`herd`] of clients that come back to any node with their positions, a [`feed`] that goes on publishing, and a [`fleet`]
 //! of servers that may be killed and replaced. Each of the former two is a thread behind a [`desk`].
 //!
+//! Clients that change their topics all the time are [`nomads`], on connections that hand out every message ([`connection`]). [`plot`]
+//! draws what [`scenario::growth`] finds out.
+//!
 //! It shares no code with the gateway: what checks it must not repeat its mistakes.
 
 mod address;
 mod admin_port;
+mod aim;
 mod cli;
 mod client;
 mod clock;
 mod codec;
+mod connection;
 mod crew;
 mod desk;
 mod dialect;
@@ -34,9 +39,11 @@ mod link;
 mod machine;
 mod mark;
 mod mix;
+mod nomads;
 mod orders;
 mod outlet;
 mod peer;
+mod plot;
 mod process;
 mod program;
 mod publisher;
@@ -60,7 +67,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::cli::{Cli, Command};
-use crate::scenario::{Scenario, publish, recover, redis_restart, rolling_restart, scale_out};
+use crate::scenario::{Scenario, churn, growth, publish, recover, redis_restart, rolling_restart, scale_out, unheard};
 
 const FAILED: u8 = 1;
 const WRONG_SETUP: u8 = 2;
@@ -71,6 +78,9 @@ fn main() -> ExitCode {
         Command::Channels(args) => scenario::run(&Scenario::Channels(args)),
         Command::Idle(args) => scenario::run(&Scenario::Idle(args)),
         Command::Storm(args) => scenario::run(&Scenario::Storm(args)),
+        Command::Churn(mut args) => scenario::tell_story(churn::run(&mut args), &args.common.output),
+        Command::Unheard(mut args) => scenario::tell_story(unheard::run(&mut args), &args.common.output),
+        Command::Growth(mut args) => growth::run(&mut args),
         Command::Compare(args) => scenario::compare::run(&args),
         Command::Recover(args) => scenario::tell_story(recover::run(&args), &args.output),
         Command::RollingRestart(args) => scenario::tell_story(rolling_restart::run(&args), &args.output),

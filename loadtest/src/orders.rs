@@ -21,7 +21,7 @@ pub(crate) struct SwarmPlan {
     pub(crate) topics: Topics,
     /// Subscribe right after `welcome`, or wait for [`Order::Subscribe`].
     pub(crate) subscribe_at_once: bool,
-    /// 1 leaves the choice to the system; more are 127.0.0.2 and the following.
+    /// 1 leaves the choice to the system; more are addresses of loopback one after the other.
     pub(crate) source_addresses: u32,
     /// Connections on their way at the same time.
     pub(crate) concurrency: u32,

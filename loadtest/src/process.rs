@@ -2,6 +2,7 @@
 //! nothing is asked of the process itself.
 
 use std::fs;
+use std::iter::Sum;
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
@@ -34,6 +35,18 @@ pub(crate) struct Memory {
     pub(crate) private_kb: Option<u64>,
     /// From `smaps_rollup`: memory that is no file, which is heap and stacks.
     pub(crate) anonymous_kb: Option<u64>,
+}
+
+impl Sum for Memory {
+    fn sum<I: Iterator<Item = Memory>>(all: I) -> Memory {
+        let both = |one: Option<u64>, other: Option<u64>| one.zip(other).map(|(one, other)| one + other);
+        let together = |one: Memory, other: Memory| Memory {
+            rss_kb: one.rss_kb + other.rss_kb,
+            private_kb: both(one.private_kb, other.private_kb),
+            anonymous_kb: both(one.anonymous_kb, other.anonymous_kb),
+        };
+        all.reduce(together).unwrap_or_default()
+    }
 }
 
 pub(crate) fn memory(pid: u32) -> anyhow::Result<Memory> {

@@ -14,6 +14,7 @@ pub(crate) struct Calls {
     pub(crate) xrange: u64,
     pub(crate) xrevrange: u64,
     pub(crate) subscribe: u64,
+    pub(crate) unsubscribe: u64,
 }
 
 impl Calls {
@@ -30,6 +31,7 @@ impl Calls {
             xrange: self.xrange.saturating_sub(before.xrange),
             xrevrange: self.xrevrange.saturating_sub(before.xrevrange),
             subscribe: self.subscribe.saturating_sub(before.subscribe),
+            unsubscribe: self.unsubscribe.saturating_sub(before.unsubscribe),
         }
     }
 
@@ -46,8 +48,39 @@ impl Calls {
             xrange: line("xrange"),
             xrevrange: line("xrevrange"),
             subscribe: line("subscribe"),
+            unsubscribe: line("unsubscribe"),
         }
     }
+}
+
+/// What subscriptions were to Redis.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Subscribing {
+    /// `SUBSCRIBE` commands, each for one topic or for many.
+    pub(crate) commands: u64,
+    /// Channels that have a subscriber.
+    pub(crate) topics: u64,
+}
+
+impl Subscribing {
+    /// `INFO commandstats` and `INFO stats`.
+    pub(crate) fn read(link: &mut RedisLink) -> anyhow::Result<Subscribing> {
+        let commands = Calls::read(link)?.subscribe;
+        let topics = parse_channels(&link.call(&[b"INFO", b"stats"])?).context("INFO stats has an unknown form")?;
+        Ok(Subscribing { commands, topics })
+    }
+
+    /// What came since; topics that went count as none.
+    pub(crate) fn since(&self, before: &Subscribing) -> Subscribing {
+        Subscribing {
+            commands: self.commands.saturating_sub(before.commands),
+            topics: self.topics.saturating_sub(before.topics),
+        }
+    }
+}
+
+fn parse_channels(info: &str) -> Option<u64> {
+    info.lines().find_map(|line| line.strip_prefix("pubsub_channels:")?.trim().parse().ok())
 }
 
 /// CPU time of the server, user and system together, in microseconds: `INFO cpu`.
@@ -72,6 +105,13 @@ mod tests {
         assert_eq!(calls, Calls { fcall: 3, fcall_ro: 7, xrange: 12, xrevrange: 5, ..Calls::default() });
         let since = calls.since(&Calls { fcall: 1, xrange: 20, ..Calls::default() });
         assert_eq!((since.fcall, since.fcall_ro, since.xrange), (2, 7, 0));
+    }
+
+    #[test]
+    fn channels_are_not_patterns() {
+        assert_eq!(parse_channels("# Stats\r\npubsub_patterns:3\r\npubsub_channels:12\r\n"), Some(12));
+        let (before, after) = (Subscribing { commands: 1, topics: 9 }, Subscribing { commands: 4, topics: 7 });
+        assert_eq!(after.since(&before), Subscribing { commands: 3, topics: 0 });
     }
 
     #[test]

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::aim::Aim;
 use crate::figures::{float, ratio, thousands};
 use crate::histogram::Quantiles;
 use crate::orders::Counts;
 use crate::process::Memory;
+use crate::redis_info::Subscribing;
 
 /// All that one command found out.
 #[derive(Serialize)]
@@ -32,7 +34,10 @@ pub(crate) struct Report {
     /// From the order to the last `subscribed`, where clients connect first and subscribe then.
     pub(crate) subscribe_s: Option<f64>,
     pub(crate) delivery: Option<Delivery>,
+    /// Of `channels`: the paced fan-out with as many deliveries a second.
+    pub(crate) paced: Option<Delivery>,
     pub(crate) memory: Option<MemoryFigures>,
+    pub(crate) aims: Vec<Aim>,
     pub(crate) warnings: Vec<String>,
     /// Why the exit code is 1; empty when all is well.
     pub(crate) failures: Vec<String>,
@@ -68,6 +73,11 @@ pub(crate) struct Round {
     pub(crate) cpu_us_per_connect: Option<f64>,
     /// The server's CPU time until it had nothing more to do after all left at once.
     pub(crate) cpu_us_per_disconnect: Option<f64>,
+    /// What clients noticed that were connected before: the latency of their events in a calm moment, and while all connected.
+    pub(crate) calm_us: Option<Quantiles>,
+    pub(crate) bystanders_us: Option<Quantiles>,
+    /// What Redis was asked for meanwhile.
+    pub(crate) subscribing: Option<Subscribing>,
 }
 
 #[expect(clippy::struct_field_names, reason = "the JSON says per what the figure is")]

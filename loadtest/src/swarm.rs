@@ -255,14 +255,36 @@ fn open_socket(plan: &SwarmPlan, number: u32) -> std::io::Result<Socket> {
     let domain = Domain::for_address(plan.url.address);
     let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     if plan.source_addresses > 1 {
-        let first = u32::from(Ipv4Addr::new(127, 0, 0, 2));
-        let source = Ipv4Addr::from(first + number % plan.source_addresses);
+        let source = Ipv4Addr::from(first_source(plan.run) + number % plan.source_addresses);
         socket.bind(&SocketAddr::from((source, 0)).into())?;
     }
     Ok(socket)
 }
 
+/// The first source address of a run: in another network of loopback than most other runs, since the kernel keeps the ports of
+/// connections that have ended for a minute.
+fn first_source(run: u32) -> u32 {
+    let [network, ..] = run.to_be_bytes();
+    u32::from(Ipv4Addr::new(127, 1 + network % 254, 0, 1))
+}
+
 /// What a client process watches besides its clients.
 pub(crate) fn watch_input(epoll: &OwnedFd, input: impl AsFd, key: u64) -> rustix::io::Result<()> {
     epoll::add(epoll, input, epoll::EventData::new_u64(key), epoll::EventFlags::IN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_source_is_loopback_and_runs_are_apart() {
+        for run in [0, 1 << 24, 0xfdff_ffff, u32::MAX] {
+            for number in [0, 59_999] {
+                assert!(Ipv4Addr::from(first_source(run) + number).is_loopback(), "{run} {number}");
+            }
+            assert_ne!(first_source(run), u32::from(Ipv4Addr::LOCALHOST));
+        }
+        assert_ne!(first_source(0), first_source(1 << 24));
+    }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::figures::{float, thousands, whole};
 use crate::histogram::Quantiles;
+use crate::redis_info::Subscribing;
 use crate::report::{Delivery, Document, Ratio, Report, Round};
 
 const NAME_WIDTH: usize = 40;
@@ -24,6 +25,9 @@ pub(crate) fn render(document: &Document) -> String {
         ratio_lines(&mut text, ratio);
     }
     for run in runs {
+        for aim in &run.aims {
+            let _ = writeln!(text, "{}", aim.line(run.target));
+        }
         for warning in &run.warnings {
             let _ = writeln!(text, "warning: {}: {warning}", run.target);
         }
@@ -80,12 +84,23 @@ fn connecting(text: &mut String, runs: &[Report]) {
             runs,
             of_round(|round| round.cpu_us_per_disconnect.map(decimals)),
         );
+        let spread_of = |latency: fn(&Round) -> Option<&Quantiles>| {
+            move |run: &Report| run.rounds.get(number).and_then(latency).map(spread)
+        };
+        let bystanders = "bystanders p50/p99/max, ms";
+        row(text, &name(bystanders), runs, spread_of(|round| round.bystanders_us.as_ref()));
+        row(text, &name("the same, calm"), runs, spread_of(|round| round.calm_us.as_ref()));
+        row(text, &name("Redis: SUBSCRIBE / topics"), runs, of_round(|round| round.subscribing.map(subscribing)));
         for run in runs {
             for (reason, count) in run.rounds.get(number).into_iter().flat_map(|round| &round.reasons) {
                 let _ = writeln!(text, "    {}: {} × {reason}", run.target, thousands(*count));
             }
         }
     }
+}
+
+fn subscribing(done: Subscribing) -> String {
+    format!("{} / {}", thousands(done.commands), thousands(done.topics))
 }
 
 fn deliveries(text: &mut String, runs: &[Report]) {
@@ -97,6 +112,8 @@ fn deliveries(text: &mut String, runs: &[Report]) {
     row(text, "kept up", runs, given(|one| one.kept_up.map(|kept| if kept { "yes" } else { "NO" }.to_owned())));
     row(text, "last event due to delivered, s", runs, given(|one| Some(decimals(one.drain_s))));
     row(text, "server CPU per delivery, µs", runs, given(|one| one.server_cpu_us_per_delivery.map(decimals)));
+    let cost = |paced: &Delivery| paced.server_cpu_us_per_delivery.map(decimals);
+    row(text, "  the same of paced beside it, µs", runs, |run| run.paced.as_ref().and_then(cost));
     row(text, "latency p50, ms", runs, given(|one| Some(millis(one.latency_us.p50))));
     row(text, "latency p90, ms", runs, given(|one| Some(millis(one.latency_us.p90))));
     row(text, "latency p99, ms", runs, given(|one| Some(millis(one.latency_us.p99))));

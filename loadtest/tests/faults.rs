@@ -69,6 +69,19 @@ fn every_repeated_delivery_is_a_duplicate() {
 }
 
 #[test]
+fn what_bystanders_of_a_storm_lose_is_seen() {
+    let redis = Server::redis();
+    let floor = Server::floor(&redis, "--drop-every 5");
+    let outcome = run(&format!(
+        "storm --target floor --url ws://{}/ws --redis redis://{} --clients 20 --rounds 1 --bystanders 10 --quiet --json -",
+        floor.address, redis.address
+    ));
+    assert_eq!(outcome.code, 1, "{}", outcome.errors);
+    let failures = outcome.document["runs"][0]["failures"].to_string();
+    assert!(failures.contains("bystanders: ") && failures.contains("deliveries lost"), "{failures}");
+}
+
+#[test]
 fn a_server_that_dies_is_a_failure_with_figures() {
     let redis = Server::redis();
     let mut floor = Server::floor(&redis, "");

@@ -6,7 +6,7 @@
 #[allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 mod support;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::{Outcome, node_program, run};
 
 const FLOORS: &str = "--spawn --no-pin --compare=floor,floor-coalescing --quiet --json -";
@@ -128,13 +128,32 @@ fn idle_tells_memory_per_connection() {
 
 #[test]
 fn a_storm_comes_again() {
-    let outcome = run("storm --clients 300 --rounds 3 --target floor --spawn --no-pin --quiet --json -");
+    let storm = "storm --clients 300 --rounds 3 --bystanders 20 --own-channels";
+    let outcome = run(&format!("{storm} --target floor --spawn --no-pin --quiet --json -"));
     assert_eq!(outcome.code, 0, "{}", outcome.errors);
-    let rounds = outcome.document["runs"][0]["rounds"].as_array().unwrap();
+    let run = &outcome.document["runs"][0];
+    let rounds = run["rounds"].as_array().unwrap();
     assert_eq!(rounds.len(), 3);
+    assert_eq!(rounds[0]["subscribing"], json!({"commands": 300, "topics": 300}), "a floor asks for each by itself");
+    assert_eq!(rounds[1]["subscribing"]["topics"], 0, "and forgets none");
+    assert_eq!(run["aims"].as_array().unwrap().len(), 3, "{}", run["aims"]);
     for round in rounds {
+        for latency in ["calm_us", "bystanders_us"] {
+            assert!(round[latency]["count"].as_u64().unwrap() >= 20, "{latency}: {round}");
+        }
         assert_eq!((&round["connected"], &round["refused"]), (&300.into(), &0.into()), "{round}");
         assert!(round["cpu_us_per_connect"].is_number() && round["cpu_us_per_disconnect"].is_number());
         assert!(round["seconds"].as_f64().unwrap() > 0.0);
     }
+}
+
+#[test]
+fn many_channels_are_set_against_the_paced_fan_out() {
+    let channels = "channels --channels 100 --rate 50000 --duration 0.3 --warmup 0 --paced";
+    let outcome = run(&format!("{channels} --target floor --spawn --no-pin --quiet --json -"));
+    assert_eq!(outcome.code, 0, "{}", outcome.errors);
+    let run = &outcome.document["runs"][0];
+    assert_eq!((&run["delivery"]["deliveries"], &run["paced"]["deliveries"]), (&15_000.into(), &15_000.into()));
+    let aims: Vec<&Value> = run["aims"].as_array().unwrap().iter().map(|aim| &aim["name"]).collect();
+    assert_eq!(aims, ["subscribing all, s", "CPU per delivery ÷ paced"]);
 }

@@ -63,7 +63,7 @@ fn wrong_setup_is_told_with_code_2() {
             format!(
                 "idle --redis redis://{redis} --url ws://{url}/ws --target floor --clients 60000 --source-addresses 1"
             ),
-            "--source-addresses 3 or more",
+            "--source-addresses 5 or more",
         ),
         (
             format!(
@@ -86,6 +86,9 @@ fn help_teaches_by_example() {
         "channels",
         "idle",
         "storm",
+        "churn",
+        "unheard",
+        "growth",
         "recover",
         "rolling-restart",
         "scale-out",

@@ -4,7 +4,7 @@
 //! One thread and one epoll. Not for throughput, since every frame is parsed: that is [`crate::swarm`].
 
 pub(crate) mod balancer;
-mod frame;
+pub(crate) mod frame;
 mod member;
 pub(crate) mod notes;
 mod place;

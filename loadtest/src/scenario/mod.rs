@@ -1,11 +1,14 @@
 //! The scenarios, and what they have in common: prepare the ground, run on each target, tell the figures.
 
+mod bystanders;
 mod channels;
+pub(crate) mod churn;
 pub(crate) mod compare;
 mod compare_table;
 mod delivery;
 mod effort;
 mod fanout;
+pub(crate) mod growth;
 mod idle;
 mod meter;
 pub(crate) mod publish;
@@ -18,6 +21,7 @@ mod site;
 mod storm;
 mod story;
 mod trial;
+pub(crate) mod unheard;
 mod verdict;
 
 use std::fs;
@@ -44,7 +48,16 @@ pub(crate) enum Scenario {
 pub(crate) struct Stage<'a> {
     pub(crate) ground: &'a Ground,
     pub(crate) target: &'a Target,
+    /// Further servers of its kind that share the clients with it.
+    pub(crate) more: &'a [Target],
     pub(crate) common: &'a CommonArgs,
+}
+
+impl<'a> Stage<'a> {
+    /// All servers that have clients.
+    fn targets(&self) -> impl Iterator<Item = &'a Target> {
+        std::iter::once(self.target).chain(self.more)
+    }
 }
 
 /// Runs on every target that is asked for. `Ok(false)`: something was lost, doubled or out of order.
@@ -63,6 +76,22 @@ pub(crate) fn run(scenario: &Scenario) -> anyhow::Result<bool> {
     let document = Document::new(runs);
     tell(&document, &table::render(&document), common.output.json.as_deref())?;
     Ok(document.all_is_well())
+}
+
+/// Makes a target ready and works on it. The last words of a server that was started here and has ended meanwhile come with
+/// the result, or with the error.
+fn on_target<T>(
+    ground: &Ground,
+    common: &CommonArgs,
+    kind: Kind,
+    work: impl FnOnce(&Stage<'_>) -> anyhow::Result<T>,
+) -> anyhow::Result<(T, Option<String>)> {
+    let mut target = ground.target(&common.target, kind)?;
+    let result = work(&Stage { ground, target: &target, more: &[], common });
+    match (result, target.post_mortem()) {
+        (Err(error), Some(post_mortem)) => Err(error.context(post_mortem)),
+        (result, post_mortem) => Ok((result?, post_mortem)),
+    }
 }
 
 impl Scenario {
@@ -86,15 +115,8 @@ impl Scenario {
 
     /// Starts what is to be measured, if it is to be started, and measures it.
     fn run_on(&self, ground: &Ground, kind: Kind) -> anyhow::Result<Report> {
-        let common = self.common();
-        let mut target = ground.target(&common.target, kind)?;
-        let result = self.run(&Stage { ground, target: &target, common });
-        let post_mortem = target.post_mortem();
-        let mut report = match (result, &post_mortem) {
-            (Err(error), Some(post_mortem)) => Err(error.context(post_mortem.clone())),
-            (result, _) => result,
-        }
-        .with_context(|| format!("{} on {}", self.name(), kind.name()))?;
+        let (mut report, post_mortem) = on_target(ground, self.common(), kind, |stage| self.run(stage))
+            .with_context(|| format!("{} on {}", self.name(), kind.name()))?;
         report.warnings.extend(post_mortem);
         Ok(report)
     }

@@ -20,8 +20,9 @@ use crate::report::{Load, Round};
 
 /// Clients in one process, with room for its other open files.
 const CLIENTS_PER_PROCESS_MAX: u32 = 19_000;
-/// Connections from one source address, with room for those the system still remembers.
-const CONNECTIONS_PER_SOURCE: u32 = 20_000;
+/// Connections from one source address, those the system still remembers included. Less than half of its ports: Linux gives out
+/// every second one first, and then needs a millisecond and more to find each of the others.
+const CONNECTIONS_PER_SOURCE: u32 = 12_000;
 /// Ports of one source address to one server (`net.ipv4.ip_local_port_range`).
 const PORTS_PER_SOURCE: u32 = 28_000;
 const LISTEN: Duration = Duration::from_millis(20);
@@ -48,8 +49,16 @@ pub(crate) struct Session<'a> {
 impl<'a> Session<'a> {
     /// Starts the client processes; nothing connects yet.
     pub(crate) fn start(stage: &'a Stage<'a>, clients: &Clients) -> anyhow::Result<Session<'a>> {
+        Session::start_on(stage, clients, &stage.common.target.channel)
+    }
+
+    /// The same with channels of another name.
+    pub(crate) fn start_on(stage: &'a Stage<'a>, clients: &Clients, channel: &str) -> anyhow::Result<Session<'a>> {
         let flags = &stage.common.clients;
+        let urls: Vec<_> = stage.targets().map(|target| target.url.clone()).collect();
         let processes = flags.processes.unwrap_or(clients.count.div_ceil(CLIENTS_PER_PROCESS_MAX)).min(clients.count);
+        // Each has clients of one server, so that all servers have as many.
+        let processes = processes.next_multiple_of(u32::try_from(urls.len())?);
         ensure!(
             clients.count.div_ceil(processes) <= CLIENTS_PER_PROCESS_MAX,
             "{} clients are too many for {processes} processes of 20,000 open files each: use --processes {} or more",
@@ -78,14 +87,14 @@ impl<'a> Session<'a> {
             mix,
             first: 0,
             clients: clients.count,
-            topics: Topics { name: target.channel.clone(), channels: clients.channels },
+            topics: Topics { name: channel.to_owned(), channels: clients.channels },
             subscribe_at_once: clients.subscribe_at_once,
             source_addresses: sources,
             concurrency: flags.connect_concurrency,
             connect_timeout_ms: whole(flags.connect_timeout * 1_000.0),
             run: rand::random(),
         };
-        let crew = Crew::start(&plan, processes)?;
+        let crew = Crew::start(&plan, &urls, processes)?;
         let meter = Meter::new(stage.common.output.quiet);
         meter.say(&format!(
             "{}: {} clients in {processes} process(es) on {}",
@@ -280,18 +289,19 @@ impl<'a> Session<'a> {
         self.crew.progress().dropped
     }
 
-    /// CPU time of the server, if its process is known.
+    /// CPU time of all servers together, if their processes are known.
     pub(crate) fn server_cpu_us(&self) -> anyhow::Result<Option<u64>> {
-        self.stage.target.pid.map(process::cpu_us).transpose()
+        self.stage.targets().map(|target| target.pid.map(process::cpu_us).transpose()).sum()
     }
 
+    /// Memory of all servers together, if their processes are known.
     pub(crate) fn server_memory(&self) -> anyhow::Result<Option<Memory>> {
-        self.stage.target.pid.map(process::memory).transpose()
+        self.stage.targets().map(|target| target.pid.map(process::memory).transpose()).sum()
     }
 
-    /// Whether the server's process, which was there, has ended.
+    /// Whether a server's process, which was there, has ended.
     pub(crate) fn server_is_gone(&self) -> bool {
-        self.stage.target.pid.is_some_and(|pid| !process::is_there(pid))
+        self.stage.targets().any(|target| target.pid.is_some_and(|pid| !process::is_there(pid)))
     }
 
     /// The CPU time that everybody has used so far. A server that has died is told elsewhere; here it has used none.

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::aim::Aim;
 use crate::figures::thousands;
 use crate::table::{decimals, line};
 
@@ -26,15 +27,6 @@ pub(crate) struct Column {
     pub(crate) warnings: Vec<String>,
     /// Why the exit code is 1; empty when all is well.
     pub(crate) failures: Vec<String>,
-}
-
-/// What a figure should not exceed.
-#[derive(Clone, Debug, Serialize)]
-struct Aim {
-    name: &'static str,
-    value: f64,
-    at_most: f64,
-    is_met: bool,
 }
 
 impl Column {
@@ -67,7 +59,7 @@ impl Column {
     }
 
     pub(crate) fn aim(&mut self, name: &'static str, value: f64, at_most: f64) {
-        self.aims.push(Aim { name, value, at_most, is_met: value <= at_most });
+        self.aims.push(Aim::new(name, value, at_most));
     }
 
     fn document(&self) -> Value {
@@ -109,10 +101,8 @@ impl Story {
             line(&mut text, name, columns.iter().map(|column| cell(column).unwrap_or_else(|| "–".to_owned())));
         }
         for column in columns {
-            for Aim { name, value, at_most, is_met } in &column.aims {
-                let verdict = if *is_met { "met" } else { "NOT MET" };
-                let (value, at_most) = (decimals(*value), decimals(*at_most));
-                let _ = writeln!(text, "aim: {}: {name}: {value}, at most {at_most}: {verdict}", column.name);
+            for aim in &column.aims {
+                let _ = writeln!(text, "{}", aim.line(&column.name));
             }
         }
         for column in columns {
