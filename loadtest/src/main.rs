@@ -9,8 +9,8 @@
 //! [`herd`] of clients that come back to any node with their positions, a [`feed`] that goes on publishing, and a [`fleet`]
 //! of servers that may be killed and replaced. Each of the former two is a thread behind a [`desk`].
 //!
-//! Clients that change their topics all the time are [`nomads`], on connections that hand out every message ([`connection`]). [`plot`]
-//! draws what [`scenario::growth`] finds out.
+//! Clients that change their topics all the time are [`nomads`], on connections that hand out every message
+//! ([`connection`]). [`plot`] draws what [`scenario::growth`] finds out.
 //!
 //! It shares no code with the gateway: what checks it must not repeat its mistakes.
 
