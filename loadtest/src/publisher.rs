@@ -191,26 +191,29 @@ impl Publisher {
         while let Some((answer, bytes)) = self.outlet.answer(&self.link.bytes()[used..]).map_err(anyhow::Error::msg)? {
             used += bytes;
             match answer {
-                Answer::Aside => continue,
-                Answer::Ping => {
-                    self.link.write(PONG)?;
-                    continue;
+                Answer::Aside => {}
+                Answer::Ping => self.link.write(PONG)?,
+                Answer::Taken => {
+                    self.answered()?;
                 }
-                Answer::Taken | Answer::Unheard | Answer::Refused(_) => {}
-            }
-            let events = self.unanswered.pop_front();
-            let events = events.with_context(|| format!("{} answers what nobody asked", self.outlet.name()))?;
-            match answer {
-                Answer::Unheard => self.unheard += events.end - events.start,
+                Answer::Unheard => {
+                    let events = self.answered()?;
+                    self.unheard += events.end - events.start;
+                }
                 Answer::Refused(error) => {
+                    let events = self.answered()?;
                     self.unconfirmed.extend(events);
                     self.refusal.get_or_insert(error);
                 }
-                Answer::Taken | Answer::Ping | Answer::Aside => {}
             }
         }
         self.link.take(used);
         Ok(())
+    }
+
+    /// The events that the answer is about.
+    fn answered(&mut self) -> anyhow::Result<Range<u64>> {
+        self.unanswered.pop_front().with_context(|| format!("{} answers what nobody asked", self.outlet.name()))
     }
 
     /// What was not answered may or may not have been published.
