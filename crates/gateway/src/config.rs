@@ -51,6 +51,8 @@ pub struct Config {
     pub unsubscribe_delay: Duration,
     /// Over how long gap notices are spread after an outage of the backplane.
     pub gap_spread: Duration,
+    /// While events come faster than they can be written one by one: how long at most more of them are waited for.
+    pub gather_max: Duration,
     /// What holds for which topics.
     pub rules: Arc<Rules>,
     /// Durable events kept in memory for clients that come back, in bytes.
@@ -169,6 +171,7 @@ impl Config {
             node_id,
             unsubscribe_delay: check.ms("unsubscribe_delay_ms", settings.unsubscribe_delay_ms, 0..=600_000),
             gap_spread: check.ms("gap_spread_ms", settings.gap_spread_ms, 0..=600_000),
+            gather_max: check.ms("gather_ms", settings.gather_ms, 0..=1_000),
             rules: Arc::new(rule_check::check(settings, limits.event_bytes_max, check)),
             recent_bytes_max: check.bytes("recent_bytes_max", settings.recent_bytes_max, 0..=1 << 40),
             presence: PresenceConfig {

@@ -106,6 +106,7 @@ impl<H: Handler> Connection<H> {
     ///
     /// This future, too, is a part of what an idle connection costs: a block that borrows what it works with, since an
     /// `async fn` keeps its arguments twice, and a loop that is one poll.
+    #[expect(clippy::manual_async_fn, reason = "less memory")]
     pub fn run(&mut self, close_timeout: Duration) -> impl Future<Output = End> {
         async move {
             match poll_fn(|context| self.poll_stay(context)).await {

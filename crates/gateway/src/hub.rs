@@ -9,6 +9,7 @@ mod reading;
 mod reads;
 mod recovery;
 mod topic_rules;
+mod turns;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use fanfare_core::topics::{ShardId, Topics};
 use fanfare_core::{Session, SessionId, TopicId};
 use fanfare_protocol::{EnvelopeError, Event, Kept, Position, TopicKey, payload};
 use futures_util::FutureExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::MissedTickBehavior;
 
 use self::arrived::{Arrived, Taken};
@@ -32,6 +33,7 @@ use self::presences::Presences;
 use self::reads::{Answer, Reads};
 pub use self::recovery::{Allowance, Recovery};
 use self::topic_rules::TopicRules;
+use self::turns::Turns;
 use crate::auth::Principal;
 use crate::clock::Clock;
 use crate::config::Rules;
@@ -90,6 +92,8 @@ pub struct HubConfig {
     pub outbox_bytes_max: usize,
     /// Of a topic with more users only their number is told.
     pub presence_told_max: u64,
+    /// While events come faster than they can be written one by one: how long at most more of them are waited for.
+    pub gather_max: Duration,
 }
 
 /// What the hub works with.
@@ -126,8 +130,7 @@ pub struct Hub {
     joins: Joins<Join>,
     is_up: bool,
     arrived: Arrived,
-    /// As many as there are shards: a shard at work has one of them.
-    turns: Arc<Semaphore>,
+    turns: Turns,
     /// For what a sequence says; empty between events.
     told: Vec<Told<Event>>,
     reads: Reads,
@@ -155,7 +158,7 @@ impl Hub {
         let (sender, commands) = mpsc::channel(QUEUE_MAX);
         let limits = ReadLimits { events_max: READ_EVENTS_MAX, bytes_max: config.outbox_bytes_max / 2 };
         let hub = Self {
-            turns: Arc::new(Semaphore::new(around.shards.len())),
+            turns: Turns::new(around.shards.len(), config.gather_max),
             commands,
             reads: Reads::new(around.backplane.clone(), limits),
             around,
@@ -200,7 +203,7 @@ impl Hub {
                     }
                 }
                 // While shards are at work, events gather and then travel together: a write for each client and all of them.
-                turn = all(&self.turns, self.around.shards.len()), if !self.arrived.is_empty() => self.hand_over_in(turn).await,
+                turns = self.turns.next(), if !self.arrived.is_empty() => self.hand_over_in(turns).await,
                 count = self.commands.recv_many(&mut commands, COMMANDS_A_TURN) => {
                     if count == 0 {
                         return;
@@ -359,19 +362,20 @@ impl Hub {
     /// Hands what has arrived to the shards, if anything has: waits until none is at work.
     async fn hand_over(&mut self) {
         if !self.arrived.is_empty() {
-            let turn = all(&self.turns, self.around.shards.len()).await;
-            self.hand_over_in(turn).await;
+            let turns = self.turns.now().await;
+            self.hand_over_in(turns).await;
         }
     }
 
-    /// Hands what has arrived to the shards that have subscribers of it, with a part of the turn for each.
-    async fn hand_over_in(&mut self, mut turn: OwnedSemaphorePermit) {
+    /// Hands what has arrived to the shards that have subscribers of it, and its turn to each of them.
+    async fn hand_over_in(&mut self, mut turns: OwnedSemaphorePermit) {
+        self.turns.handed_over();
         let Some(taken) = self.arrived.take(&self.topics, self.around.shards.len()) else { return };
         let Taken { by_shard, received, deliveries } = taken;
         for (shard, batches) in self.around.shards.iter().zip(by_shard) {
             if !batches.is_empty() {
                 let (batches, deliveries) = (Arc::new(batches), deliveries.clone());
-                let turn = turn.split(1).expect("there is one for each shard");
+                let turn = turns.split(1).expect("there is one for each shard");
                 send(shard, shard::Command::Deliver { batches, received, deliveries, turn }).await;
             }
         }
@@ -429,12 +433,6 @@ impl Hub {
             }
         }
     }
-}
-
-/// All turns at once: no shard is at work.
-async fn all(turns: &Arc<Semaphore>, shards: usize) -> OwnedSemaphorePermit {
-    let shards = u32::try_from(shards).expect("fewer shards than 65,536");
-    Arc::clone(turns).acquire_many_owned(shards).await.expect("never closed")
 }
 
 async fn send(shard: &mpsc::Sender<shard::Command>, command: shard::Command) {

@@ -70,6 +70,8 @@ pub struct NodeConfig {
     pub unsubscribe_delay_ms: u64,
     /// How far gap notices are spread.
     pub gap_spread_ms: u64,
+    /// While events come faster than they can be written one by one: how long at most more of them are waited for.
+    pub gather_max: Duration,
     /// Durable events kept for clients that come back, in bytes.
     pub recent_bytes_max: usize,
     /// What holds for which topics.
@@ -159,6 +161,7 @@ impl Node {
             rules: Arc::clone(&config.rules),
             outbox_bytes_max: config.outbox_bytes_max,
             presence_told_max: config.presence_told_max,
+            gather_max: config.gather_max,
         };
         let around = hub::Around {
             backplane: backplane.clone(),
@@ -277,7 +280,7 @@ fn requests(
 
 /// A client's stay. This future is what an idle connection costs, so it holds nothing that only a part of the way needs. Not an
 /// `async fn`, which would keep the connection twice: as its argument, and where it is used (1,112 bytes, and now 536).
-#[allow(clippy::manual_async_fn, reason = "half of the memory")]
+#[expect(clippy::manual_async_fn, reason = "half of the memory")]
 fn stay(
     node: Arc<Node>,
     mut connection: Connection<Client>,

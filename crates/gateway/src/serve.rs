@@ -240,6 +240,7 @@ fn node_config(config: &Config, connections_max: usize) -> NodeConfig {
         own_user_topic: config.auth.own_user_topic,
         unsubscribe_delay_ms: millis(config.unsubscribe_delay),
         gap_spread_ms: millis(config.gap_spread),
+        gather_max: config.gather_max,
         recent_bytes_max: config.recent_bytes_max,
         rules: Arc::clone(&config.rules),
         requests: config.requests,
