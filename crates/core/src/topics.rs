@@ -117,6 +117,11 @@ impl Topics {
         Some((id, std::mem::take(&mut topic.owes_gap)))
     }
 
+    /// Whether nobody is subscribed any more.
+    pub fn is_idle(&self, id: TopicId) -> bool {
+        self.slot(id).subscribers.is_empty()
+    }
+
     /// The backplane refuses `id`: whoever wants it next asks again.
     pub fn refuse(&mut self, id: TopicId) {
         self.slot_mut(id).asked = false;

@@ -306,8 +306,13 @@ impl Hub {
     /// Checks one message and keeps it for the next batch.
     fn take(&mut self, id: TopicId, payload: Bytes, received: Instant) {
         let payload_bytes = payload.len();
+        let has_place = payload.first() == Some(&b'@');
+        if !has_place && self.topics.is_idle(id) {
+            // There is nobody to tell, and no history would have it for who comes next.
+            return;
+        }
         // Even a durable event that is not valid has its place.
-        let position = if payload.first() == Some(&b'@') { payload::position(&payload) } else { None };
+        let position = if has_place { payload::position(&payload) } else { None };
         let rule = self.rules.of(id, &self.topics);
         let event = match Event::decode_traced(payload, rule.event_bytes_max) {
             Ok(event) if position.is_none() && rule.is_durable_alone() => {

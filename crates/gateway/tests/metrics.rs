@@ -299,6 +299,24 @@ async fn an_event_counts_once_for_its_tenant_however_many_get_it() {
 }
 
 #[tokio::test]
+async fn an_event_of_a_topic_that_only_lingers_is_not_looked_at() {
+    let node = Node::start(&[("FANFARE_UNSUBSCRIBE_DELAY_MS", "60000")]).await;
+    let mut client = Client::connect(&node, &token("acme", "42")).await;
+    client.subscribe("channel:left").await;
+    client.subscribe("channel:kept").await;
+    client.send(&json!({"op": "unsubscribe", "topic": "channel:left"})).await;
+    client.expect("unsubscribed").await;
+    for (topic, kind) in [("channel:left", "unheard"), ("channel:kept", "heard")] {
+        assert_eq!(node.publish("acme", topic, &json!({"type": kind}).to_string()).await.status, 200);
+    }
+    client.expect_event("channel:kept").await;
+    for (kind, is_counted) in [("unheard", false), ("heard", true)] {
+        let series = format!("fanfare_events_received_total{{type=\"{kind}\"}}");
+        assert_eq!(node.metric(&series).await > 0.0, is_counted, "{kind}");
+    }
+}
+
+#[tokio::test]
 async fn bytes_are_counted_both_ways() {
     let node = Node::start(&[]).await;
     let mut client = Client::connect(&node, &sign(&claims("acme", "1"))).await;
