@@ -120,7 +120,7 @@ impl Batch {
 
     /// Whether `session` gets less than all of it.
     pub fn leaves_out(&self, session: SessionId) -> bool {
-        self.left_out.binary_search(&session).is_ok()
+        !self.left_out.is_empty() && self.left_out.binary_search(&session).is_ok()
     }
 
     /// The conflation key of frame `index`.

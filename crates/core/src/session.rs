@@ -134,9 +134,13 @@ impl Session {
 
     /// Delivers events. Those of [`Session::expect`] are left for later, but for the last, with which all of them go out.
     pub fn deliver(&self, batch: &Arc<Batch>, now: Millis) -> Pushed {
-        let others = self.expected.load(Ordering::Relaxed).saturating_sub(1);
-        self.expected.store(others, Ordering::Relaxed);
-        let flush = if others == 0 { Flush::Now } else { Flush::Later };
+        let flush = match self.expected.load(Ordering::Relaxed) {
+            0 => Flush::Now,
+            expected => {
+                self.expected.store(expected - 1, Ordering::Relaxed);
+                if expected == 1 { Flush::Now } else { Flush::Later }
+            }
+        };
         let pushed = if flush == Flush::Now && !batch.leaves_out(self.id) {
             self.outbox.deliver_whole(batch)
         } else {
