@@ -60,17 +60,19 @@ class Worker(WorkerBase[SyncRedis]):
         """
         self._begin_run()
         service = self._service
-        handlers = [self._spawn("handler", self._handle_jobs) for _ in range(service.settings.concurrency)]
         block_ms = self._block_ms(self._connection.socket_timeout_s())
         self._read_steps: Callable[[str | None], Steps] = lambda tenant: service.read(block_ms, tenant)
+        handlers: list[threading.Thread] = []
         try:
-            with self._changed:
-                self._is_running = True
-                for tenant in self._reader_tenants(self._connection.is_cluster):
-                    self._start_reader(tenant)
-            self._spawn("claim", lambda: self._carry_out(service.claim()))
-            self._spawn("keep-alive", lambda: self._carry_out(service.keep_alive()))
+            # Before anything is taken: a signal would still end the process then, whatever it had begun.
             with stop_on_signals(self.stop) if signals else contextlib.nullcontext():
+                handlers += [self._spawn("handler", self._handle_jobs) for _ in range(service.settings.concurrency)]
+                with self._changed:
+                    self._is_running = True
+                    for tenant in self._reader_tenants(self._connection.is_cluster):
+                        self._start_reader(tenant)
+                self._spawn("claim", lambda: self._carry_out(service.claim()))
+                self._spawn("keep-alive", lambda: self._carry_out(service.keep_alive()))
                 crash = self._stops.get()
             self._set_stopping()
             log.info("the worker stops; %d requests are under way", service.held())
