@@ -3,10 +3,10 @@
 
 use serde::Deserialize;
 
+use super::send_text;
 use crate::client::{Client, Stage};
 use crate::codec::Codec;
 use crate::tally::Tally;
-use crate::websocket::{TEXT, client_frame};
 
 const PUSH: &[u8] = br#"{"push":{"#;
 /// A ping of the server, and the pong to it.
@@ -49,18 +49,18 @@ pub(super) fn message(client: &mut Client, message: &[u8], now_ns: u64, tally: &
 }
 
 pub(super) fn connect(client: &Client) -> Result<(), String> {
-    send(client, br#"{"id":1,"connect":{}}"#)
+    send_text(client, br#"{"id":1,"connect":{}}"#)
 }
 
 pub(super) fn subscribe(client: &mut Client, channel: &str) -> Result<(), String> {
     client.stage = Stage::Subscribing;
-    send(client, serde_json::json!({"id": 2, "subscribe": {"channel": channel}}).to_string().as_bytes())
+    send_text(client, serde_json::json!({"id": 2, "subscribe": {"channel": channel}}).to_string().as_bytes())
 }
 
 #[cold]
 fn control(client: &mut Client, line: &[u8], now_ns: u64, tally: &mut Tally) -> Result<(), String> {
     if line == EMPTY {
-        return send(client, EMPTY);
+        return send_text(client, EMPTY);
     }
     let reply: Reply = serde_json::from_slice(line)
         .map_err(|error| format!("protocol: {error}: `{}`", String::from_utf8_lossy(line)))?;
@@ -73,20 +73,13 @@ fn control(client: &mut Client, line: &[u8], now_ns: u64, tally: &mut Tally) -> 
     Ok(())
 }
 
-fn send(client: &Client, command: &[u8]) -> Result<(), String> {
-    client.send(&client_frame(TEXT, command, rand::random()))
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
     use super::*;
     use crate::dialect::Dialect;
-    use crate::dialect::testing::{RUN, client, event, frame, sent};
-
-    fn text(payload: &str) -> Vec<u8> {
-        frame(TEXT, payload.as_bytes())
-    }
+    use crate::dialect::testing::{RUN, client, event, sent, text};
+    use crate::websocket::TEXT;
 
     #[test]
     fn from_the_upgrade_to_several_pushes_in_a_frame() {

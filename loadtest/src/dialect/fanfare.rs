@@ -60,15 +60,11 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
     use super::*;
     use crate::dialect::Dialect;
-    use crate::dialect::testing::{RUN, client, event, frame, sent};
+    use crate::dialect::testing::{RUN, client, event, frame, sent, text};
     use crate::mark::{Envelope, Mark};
     use crate::websocket::{BINARY, TEXT};
 
     const JSON: Dialect = Dialect::Fanfare(Codec::Json);
-
-    fn text(payload: &str) -> Vec<u8> {
-        frame(TEXT, payload.as_bytes())
-    }
 
     fn event_frame(seq: u64) -> Vec<u8> {
         text(&format!(r#"{{"op":"event","topic":"channel:load","event":{}}}"#, event(seq)))

@@ -16,7 +16,7 @@ use crate::client::Client;
 use crate::codec::Codec;
 use crate::handshake;
 use crate::tally::Tally;
-use crate::websocket::{BINARY, TEXT};
+use crate::websocket::{BINARY, TEXT, client_frame};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Dialect {
@@ -102,6 +102,10 @@ impl Dialect {
     }
 }
 
+fn send_text(client: &Client, text: &[u8]) -> Result<(), String> {
+    client.send(&client_frame(TEXT, text, rand::random()))
+}
+
 /// What other servers call a topic's channel: some of them give a meaning to the colon.
 pub(crate) fn name(topic: &str) -> &str {
     topic.strip_prefix("channel:").unwrap_or(topic)
@@ -118,7 +122,7 @@ pub(crate) mod testing {
     use super::Dialect;
     use crate::client::{Client, Stage};
     use crate::mark::{Envelope, Mark};
-    use crate::websocket::{Header, put_server_frame, unmask};
+    use crate::websocket::{Header, TEXT, put_server_frame, unmask};
 
     /// The run of all marks.
     pub(crate) const RUN: u32 = 1;
@@ -142,6 +146,11 @@ pub(crate) mod testing {
         let mut frame = Vec::new();
         put_server_frame(&mut frame, opcode, &[payload]);
         frame
+    }
+
+    /// A server's text frame.
+    pub(crate) fn text(payload: &str) -> Vec<u8> {
+        frame(TEXT, payload.as_bytes())
     }
 
     /// The opcode and payload of the one frame that the client has sent.

@@ -20,8 +20,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
     use super::*;
     use crate::dialect::Dialect;
-    use crate::dialect::testing::{RUN, client, event, frame};
-    use crate::websocket::TEXT;
+    use crate::dialect::testing::{RUN, client, event, text};
 
     #[test]
     fn the_upgrade_is_the_subscription_and_messages_are_events() {
@@ -33,7 +32,7 @@ mod tests {
         assert_eq!((client.stage, tally.progress.welcomed), (Stage::Welcome, 1));
         client.subscribe("channel:load", 6, &mut tally).unwrap();
         assert_eq!((client.stage, tally.progress.subscribed), (Stage::Live, 1));
-        let bytes = [frame(TEXT, event(0).as_bytes()), frame(TEXT, event(1).as_bytes())].concat();
+        let bytes = [text(&event(0)), text(&event(1))].concat();
         assert_eq!(client.consume(&bytes, 9, &mut tally), Ok(bytes.len()));
         assert_eq!(tally.progress.received, 2);
     }

@@ -2,10 +2,10 @@
 //! inside (<https://socket.io/docs/v4/socket-io-protocol/>, revision 5). The server of this comparison knows `join` with a
 //! room and sends `event`.
 
+use super::send_text;
 use crate::client::{Client, Stage};
 use crate::codec::Codec;
 use crate::tally::Tally;
-use crate::websocket::{TEXT, client_frame};
 
 /// A packet of Engine.IO with an event of Socket.IO in it.
 const EVENT: &[u8] = br#"42["event","#;
@@ -25,14 +25,14 @@ pub(super) fn message(client: &mut Client, packet: &[u8], now_ns: u64, tally: &m
 /// Joins the room and asks for an acknowledgement.
 pub(super) fn subscribe(client: &mut Client, room: &str) -> Result<(), String> {
     client.stage = Stage::Subscribing;
-    send(client, format!("420{}", serde_json::json!(["join", room])).as_bytes())
+    send_text(client, format!("420{}", serde_json::json!(["join", room])).as_bytes())
 }
 
 #[cold]
 fn control(client: &mut Client, packet: &[u8], now_ns: u64, tally: &mut Tally) -> Result<(), String> {
     match packet {
         // Engine.IO is open: connect to the default namespace.
-        [b'0', ..] if client.stage == Stage::Greeting => send(client, b"40"),
+        [b'0', ..] if client.stage == Stage::Greeting => send_text(client, b"40"),
         [b'4', b'0', ..] if client.stage == Stage::Greeting => {
             client.welcome(now_ns, tally);
             Ok(())
@@ -41,13 +41,9 @@ fn control(client: &mut Client, packet: &[u8], now_ns: u64, tally: &mut Tally) -
             client.live(now_ns, tally);
             Ok(())
         }
-        PING => send(client, PONG),
+        PING => send_text(client, PONG),
         other => Err(format!("protocol: an unexpected packet `{}`", String::from_utf8_lossy(other))),
     }
-}
-
-fn send(client: &Client, packet: &[u8]) -> Result<(), String> {
-    client.send(&client_frame(TEXT, packet, rand::random()))
 }
 
 #[cfg(test)]
@@ -55,11 +51,8 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
     use super::*;
     use crate::dialect::Dialect;
-    use crate::dialect::testing::{RUN, client, event, frame, sent};
-
-    fn text(payload: &str) -> Vec<u8> {
-        frame(TEXT, payload.as_bytes())
-    }
+    use crate::dialect::testing::{RUN, client, event, sent, text};
+    use crate::websocket::TEXT;
 
     #[test]
     fn from_open_to_events_as_socket_io_4_8_says_it() {
