@@ -203,7 +203,7 @@ impl Hub {
                     }
                 }
                 // While shards are at work, events gather and then travel together: a write for each client and all of them.
-                turns = self.turns.next(), if !self.arrived.is_empty() => self.hand_over_in(turns).await,
+                turns = self.turns.next(self.arrived.is_burst()), if !self.arrived.is_empty() => self.hand_over_in(turns).await,
                 count = self.commands.recv_many(&mut commands, COMMANDS_A_TURN) => {
                     if count == 0 {
                         return;

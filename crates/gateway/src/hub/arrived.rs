@@ -15,12 +15,17 @@ use crate::traces::{Deliveries, Delivery};
 /// gap.
 const AROUND_EVENT_BYTES: usize = 200;
 
+/// Fewer events of one topic may have come together by chance.
+const BURST_EVENTS: usize = 8;
+
 /// What is told, by topic.
 #[derive(Default)]
 pub(crate) struct Arrived {
     by_topic: HashMap<TopicId, Vec<Member>>,
     order: Vec<TopicId>,
     bytes: usize,
+    /// Events of the topic that has the most of them.
+    most: usize,
     oldest: Option<Instant>,
     /// Of those events that are traced.
     deliveries: Vec<Delivery>,
@@ -56,6 +61,7 @@ impl Arrived {
         if events.is_empty() {
             self.order.push(id);
         }
+        self.most = self.most.max(events.len() + 1);
         events.push(Member::from((said, except)).in_span(delivery.as_ref().map(Delivery::context)));
         self.deliveries.extend(delivery);
     }
@@ -63,6 +69,11 @@ impl Arrived {
     /// Whether nothing has arrived.
     pub(crate) fn is_empty(&self) -> bool {
         self.oldest.is_none()
+    }
+
+    /// Whether so much of a topic has come together that more of it may be about to come.
+    pub(crate) fn is_burst(&self) -> bool {
+        self.most >= BURST_EVENTS
     }
 
     /// About how many bytes of frames it becomes.
@@ -81,7 +92,7 @@ impl Arrived {
                 by_shard[usize::from(shard.0)].push(Arc::clone(&batch));
             }
         }
-        self.bytes = 0;
+        (self.bytes, self.most) = (0, 0);
         Some(Taken { by_shard, received, deliveries: Deliveries::new(std::mem::take(&mut self.deliveries)) })
     }
 }

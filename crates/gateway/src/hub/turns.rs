@@ -1,7 +1,7 @@
-//! When what has arrived may be handed to the shards: as soon as none is at work. Whoever gets events of the same topic all the
-//! time would then keep the shards at work all the time, each event a write of its own for each client, since the next one has
-//! always come meanwhile; so after long work that more has waited for, it waits a moment longer. An event that finds the
-//! shards idle never waits.
+//! When what has arrived may be handed to the shards: as soon as none is at work, but for two cases in which a moment more
+//! saves each client a write. A stream of events would keep the shards at work all the time, since the next one has always come
+//! meanwhile; so after long work that more has waited for, it waits a little longer. And of a burst Redis sends what it has
+//! read of it so far, so the rest is about to come. A single event that finds the shards idle never waits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,15 +37,14 @@ impl Turns {
     }
 
     /// All turns for what nobody waits for. A call that is dropped and made again goes on where it was.
-    pub(crate) async fn next(&mut self) -> OwnedSemaphorePermit {
+    pub(crate) async fn next(&mut self, is_burst: bool) -> OwnedSemaphorePermit {
         if self.gathering_until.is_none() {
-            if let Ok(turns) = Arc::clone(&self.idle).try_acquire_many_owned(self.shards) {
-                return turns;
-            }
-            let turns = self.now().await;
-            let now = Instant::now();
-            let Some(moment) = self.moment(now - self.handed_over_at) else { return turns };
-            self.gathering_until = Some(now + moment);
+            let (turns, gather) = match Arc::clone(&self.idle).try_acquire_many_owned(self.shards) {
+                Ok(turns) => (turns, if is_burst { GATHER_MIN } else { Duration::ZERO }),
+                Err(_) => (self.now().await, self.handed_over_at.elapsed() / 2),
+            };
+            let Some(moment) = self.moment(gather) else { return turns };
+            self.gathering_until = Some(Instant::now() + moment);
         }
         if let Some(until) = self.gathering_until {
             sleep_until(until).await;
@@ -53,9 +52,9 @@ impl Turns {
         self.now().await
     }
 
-    /// How much longer to wait after work that took so long.
-    fn moment(&self, worked: Duration) -> Option<Duration> {
-        let moment = (worked / 2).min(self.gather_max);
+    /// What may be waited for, of so much.
+    fn moment(&self, gather: Duration) -> Option<Duration> {
+        let moment = gather.min(self.gather_max);
         (moment >= GATHER_MIN).then_some(moment)
     }
 
@@ -77,19 +76,16 @@ mod tests {
     }
 
     #[test]
-    fn after_long_work_more_is_waited_for_but_not_for_long() {
-        let turns = Turns::new(4, ms(2));
-        for (worked, moment) in [(0, None), (1, None), (2, Some(1)), (3, Some(1)), (4, Some(2)), (30, Some(2))] {
-            let found = turns.moment(ms(worked)).map(|moment| moment.as_millis());
-            assert_eq!(found, moment, "{worked} ms of work");
-        }
-        assert_eq!(Turns::new(4, Duration::ZERO).moment(ms(30)), None, "switched off");
+    fn what_is_waited_for_is_bounded() {
+        let moments = |gather_max| [0, 1, 2, 30].map(|gather| Turns::new(4, ms(gather_max)).moment(ms(gather)));
+        assert_eq!(moments(2), [None, Some(ms(1)), Some(ms(2)), Some(ms(2))]);
+        assert_eq!(moments(0), [None; 4], "switched off");
     }
 
     #[tokio::test]
-    async fn only_who_found_the_shards_at_work_waits_longer_than_they_work() {
+    async fn who_found_the_shards_at_work_waits_longer_than_they_work() {
         let mut turns = Turns::new(2, ms(50));
-        let mut both = turns.next().now_or_never().expect("they are idle");
+        let mut both = turns.next(false).now_or_never().expect("they are idle");
         turns.handed_over();
         let one = both.split(1).expect("there are two");
         let start = Instant::now();
@@ -98,15 +94,28 @@ mod tests {
             drop(one);
         });
         drop(both);
-        // Whatever else the hub does meanwhile.
-        let found = loop {
-            if let Ok(found) = tokio::time::timeout(ms(5), turns.next()).await {
-                break found;
-            }
-        };
+        let found = next_in_parts(&mut turns, false).await;
         assert!(start.elapsed() >= ms(150), "{:?}", start.elapsed());
         turns.handed_over();
         drop(found);
-        assert!(turns.next().now_or_never().is_some(), "they are idle again");
+        assert!(turns.next(false).now_or_never().is_some(), "they are idle again");
+    }
+
+    #[tokio::test]
+    async fn the_rest_of_a_burst_is_waited_for() {
+        let mut turns = Turns::new(2, ms(50));
+        assert!(turns.next(true).now_or_never().is_none());
+        drop(next_in_parts(&mut turns, true).await);
+        turns.handed_over();
+        assert!(turns.next(false).now_or_never().is_some(), "a single event after it does not wait");
+    }
+
+    /// Whatever else the hub does meanwhile.
+    async fn next_in_parts(turns: &mut Turns, is_burst: bool) -> OwnedSemaphorePermit {
+        loop {
+            if let Ok(found) = tokio::time::timeout(ms(5), turns.next(is_burst)).await {
+                return found;
+            }
+        }
     }
 }
