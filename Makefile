@@ -123,6 +123,7 @@ bench: ## The load generator's scenarios, with the figures of one machine in loa
 	target/release/fanfare-loadtest fanout --mode paced --spawn --compare
 	target/release/fanfare-loadtest fanout --mode stream --spawn --compare
 	target/release/fanfare-loadtest fanout --mode burst --spawn --compare
+	target/release/fanfare-loadtest fanout --mode stream --clients 500 --slow 50 --bytes 4096 --rate 300 --spawn
 	target/release/fanfare-loadtest idle --spawn
 	target/release/fanfare-loadtest storm --spawn
 	target/release/fanfare-loadtest storm --spawn --own-channels --connect-concurrency 4000

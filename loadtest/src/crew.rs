@@ -192,6 +192,7 @@ mod tests {
             topics: Topics { name: "load".to_owned(), channels: 1 },
             subscribe_at_once: true,
             source_addresses: 1,
+            stops_reading: false,
             concurrency: 100,
             connect_timeout_ms: 1,
             run: 0,

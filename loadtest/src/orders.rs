@@ -23,6 +23,8 @@ pub(crate) struct SwarmPlan {
     pub(crate) subscribe_at_once: bool,
     /// 1 leaves the choice to the system; more are addresses of loopback one after the other.
     pub(crate) source_addresses: u32,
+    /// Once subscribed, they read nothing more until [`Order::ReadOn`].
+    pub(crate) stops_reading: bool,
     /// Connections on their way at the same time.
     pub(crate) concurrency: u32,
     pub(crate) connect_timeout_ms: u64,
@@ -91,6 +93,8 @@ pub(crate) enum Order {
     Subscribe,
     /// What was measured so far was the warm-up: latencies start anew.
     Measure,
+    /// Read again, after all that were subscribed had stopped.
+    ReadOn,
     /// Close all connections at once.
     Disconnect,
     /// Everything was published: count what is missing and report.
@@ -266,6 +270,7 @@ mod tests {
             topics: Topics { name: "load".to_owned(), channels: 2 },
             subscribe_at_once: true,
             source_addresses: 1,
+            stops_reading: false,
             concurrency: 1,
             connect_timeout_ms: 1,
             run: 0,

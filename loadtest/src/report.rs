@@ -10,6 +10,7 @@ use crate::figures::{float, ratio, thousands};
 use crate::histogram::Quantiles;
 use crate::orders::Counts;
 use crate::process::Memory;
+use crate::reasons::Reasons;
 use crate::redis_info::Subscribing;
 
 /// All that one command found out.
@@ -36,6 +37,8 @@ pub(crate) struct Report {
     pub(crate) delivery: Option<Delivery>,
     /// Of `channels`: the paced fan-out with as many deliveries a second.
     pub(crate) paced: Option<Delivery>,
+    /// Of `fanout`: those that stopped reading; all other figures are of the others.
+    pub(crate) slow: Option<SlowClients>,
     pub(crate) memory: Option<MemoryFigures>,
     pub(crate) aims: Vec<Aim>,
     pub(crate) warnings: Vec<String>,
@@ -111,6 +114,21 @@ pub(crate) struct Delivery {
     pub(crate) generator_is_full: bool,
     /// Processors that programs outside of this run kept busy: noise in every other figure.
     pub(crate) other_cores: Option<f64>,
+}
+
+/// What became of clients that stopped reading.
+#[derive(Serialize)]
+pub(crate) struct SlowClients {
+    pub(crate) clients: u32,
+    /// By the server; the others it still held when they read again.
+    pub(crate) closed: u64,
+    pub(crate) still_held: u64,
+    /// How those were closed, as they found when they read again.
+    pub(crate) reasons: Reasons,
+    /// Deliveries they read in all.
+    pub(crate) received: u64,
+    /// The latency of the other clients before these came.
+    pub(crate) calm_us: Quantiles,
 }
 
 #[derive(Default, Serialize)]

@@ -19,6 +19,8 @@ use crate::token::Mint;
 
 /// Holds the longest frame and what is read behind it.
 const READ_BYTES: usize = 2 << 20;
+/// Receive buffer of clients that stop reading: what it holds, the server has got rid of.
+const STOPPED_RECEIVE_BYTES: usize = 4 << 10;
 
 pub(crate) struct Swarm {
     plan: SwarmPlan,
@@ -86,6 +88,18 @@ impl Swarm {
         self.tally.latency.clear();
     }
 
+    /// Watches those again that had stopped reading.
+    pub(crate) fn read_on(&mut self) -> anyhow::Result<()> {
+        for (index, client) in self.clients.iter().enumerate() {
+            if let Some(client) = client.as_ref().filter(|client| client.stage == Stage::Live) {
+                let data = epoll::EventData::new_u64(index as u64);
+                epoll::add(&self.epoll, &client.socket, data, epoll::EventFlags::IN)
+                    .context("watching a client's socket again")?;
+            }
+        }
+        Ok(())
+    }
+
     /// Closes all connections; what they received is forgotten.
     pub(crate) fn disconnect(&mut self) {
         self.clients.iter_mut().for_each(|client| *client = None);
@@ -102,7 +116,7 @@ impl Swarm {
         let settled = self.settled_stage();
         match result {
             Err(reason) => self.end(index, reason),
-            Ok(after) if before < settled && after >= settled => self.settle(index),
+            Ok(after) if before < settled && after >= settled => self.settle(index)?,
             Ok(_) => return Ok(()),
         }
         self.connect_more()
@@ -229,11 +243,15 @@ impl Swarm {
         }
     }
 
-    fn settle(&mut self, index: usize) {
+    fn settle(&mut self, index: usize) -> anyhow::Result<()> {
         self.on_their_way -= 1;
         if let Some(client) = &self.clients[index] {
             self.tally.connect.record_ns(now_ns().saturating_sub(client.started_ns));
+            if self.plan.stops_reading {
+                epoll::delete(&self.epoll, &client.socket).context("leaving a client's socket alone")?;
+            }
         }
+        Ok(())
     }
 
     fn end(&mut self, index: usize, reason: String) {
@@ -254,6 +272,9 @@ impl Swarm {
 fn open_socket(plan: &SwarmPlan, number: u32) -> std::io::Result<Socket> {
     let domain = Domain::for_address(plan.url.address);
     let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    if plan.stops_reading {
+        socket.set_recv_buffer_size(STOPPED_RECEIVE_BYTES)?;
+    }
     if plan.source_addresses > 1 {
         let source = Ipv4Addr::from(first_source(plan.run) + number % plan.source_addresses);
         socket.bind(&SocketAddr::from((source, 0)).into())?;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::figures::{float, thousands, whole};
 use crate::histogram::Quantiles;
 use crate::redis_info::Subscribing;
-use crate::report::{Delivery, Document, Ratio, Report, Round};
+use crate::report::{Delivery, Document, Ratio, Report, Round, SlowClients};
 
 const NAME_WIDTH: usize = 40;
 const COLUMN_WIDTH: usize = 20;
@@ -20,6 +20,7 @@ pub(crate) fn render(document: &Document) -> String {
     connecting(&mut text, runs);
     row(&mut text, "subscribing all, s", runs, |run| run.subscribe_s.map(decimals));
     deliveries(&mut text, runs);
+    slow_clients(&mut text, runs);
     memory(&mut text, runs);
     for ratio in &document.ratios {
         ratio_lines(&mut text, ratio);
@@ -36,7 +37,8 @@ pub(crate) fn render(document: &Document) -> String {
         }
     }
     if document.all_is_well() && runs.iter().any(|run| run.delivery.is_some()) {
-        text.push_str("Everything arrived once and in order, or a gap notice covered it.\n");
+        let whom = if runs.iter().any(|run| run.slow.is_some()) { ", at all that went on reading" } else { "" };
+        let _ = writeln!(text, "Everything arrived once and in order, or a gap notice covered it{whom}.");
     }
     text
 }
@@ -45,6 +47,9 @@ fn title(run: &Report) -> String {
     let load = &run.load;
     let mode = run.mode.map(|mode| format!(" {mode}")).unwrap_or_default();
     let mut title = format!("{}{mode}: {} clients", run.scenario, thousands(load.clients.into()));
+    if let Some(slow) = &run.slow {
+        let _ = write!(title, ", {} of them slow,", thousands(slow.clients.into()));
+    }
     let _ = match load.channels {
         1 => write!(title, " on one channel"),
         channels => write!(title, " on {} channels", thousands(channels.into())),
@@ -127,6 +132,20 @@ fn deliveries(text: &mut String, runs: &[Report]) {
     row(text, "disordered", runs, counted(|one| one.counts.disordered));
     row(text, "gap frames", runs, counted(|one| one.counts.gap_frames));
     row(text, "missing, covered by a gap", runs, counted(|one| one.counts.covered_by_gap));
+}
+
+fn slow_clients(text: &mut String, runs: &[Report]) {
+    let given = |figure: fn(&SlowClients) -> String| move |run: &Report| run.slow.as_ref().map(figure);
+    row(text, "without the slow p50/p99/max, ms", runs, given(|slow| spread(&slow.calm_us)));
+    row(text, "slow clients", runs, given(|slow| thousands(slow.clients.into())));
+    row(text, "slow clients closed", runs, given(|slow| thousands(slow.closed)));
+    row(text, "slow clients still held", runs, given(|slow| thousands(slow.still_held)));
+    row(text, "deliveries slow clients read", runs, given(|slow| thousands(slow.received)));
+    for run in runs {
+        for (reason, count) in run.slow.iter().flat_map(|slow| &slow.reasons) {
+            let _ = writeln!(text, "    {}: {} × {reason}", run.target, thousands(*count));
+        }
+    }
 }
 
 fn memory(text: &mut String, runs: &[Report]) {

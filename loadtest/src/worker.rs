@@ -82,6 +82,7 @@ fn obey(swarm: &mut Swarm, order: Order) -> anyhow::Result<()> {
         Order::Connect => swarm.connect()?,
         Order::Subscribe => swarm.subscribe(),
         Order::Measure => swarm.measure(),
+        Order::ReadOn => swarm.read_on()?,
         Order::Disconnect => swarm.disconnect(),
         Order::Report(published) => tell(&Notice::Report(Box::new(swarm.report(&published))))?,
     }

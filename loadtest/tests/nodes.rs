@@ -64,6 +64,36 @@ fn what_nobody_wants_any_more_is_sent_to_the_node_and_dropped() {
 }
 
 #[test]
+fn slow_clients_are_closed_and_learn_of_it_and_the_others_miss_nothing() {
+    // More than the node's buffer and the kernel's for each client; the farewell waits until it is read.
+    let load = "--rate 200 --bytes 16000 --duration 3 --warmup 0.2 --env FANFARE_CLOSE_TIMEOUT_MS=120000";
+    let outcome = on_nodes(&format!("fanout --mode stream --clients 20 --slow 5 {load}"));
+    assert_eq!(outcome.code, 0, "{}", outcome.errors);
+    let run = &outcome.document["runs"][0];
+    let (delivery, slow) = (&run["delivery"], &run["slow"]);
+    assert_eq!((&delivery["deliveries"], &delivery["expected"]), (&9_000.into(), &9_000.into()), "600 events to 15");
+    for nothing in ["lost", "duplicated", "disordered", "connections_dropped"] {
+        assert_eq!(delivery[nothing], 0, "{nothing}: {delivery}");
+    }
+    assert_eq!((&run["load"]["clients"], &slow["clients"]), (&20.into(), &5.into()));
+    assert_eq!((&slow["closed"], &slow["still_held"]), (&5.into(), &0.into()), "{slow}");
+    assert_eq!(slow["reasons"], json!({"close 4413 outbox full": 5}));
+    let received = slow["received"].as_u64().unwrap();
+    assert!(received > 0 && received < 5 * 600, "they read what the kernel held, and not all: {slow}");
+    assert_eq!(slow["calm_us"]["count"], 9_000, "the others alone, before");
+    assert_eq!(run["aims"][0]["name"], "latency p99 ÷ without slow clients");
+}
+
+#[test]
+fn a_run_in_which_no_slow_client_is_closed_shows_nothing() {
+    let outcome = on_nodes("fanout --clients 20 --slow 5 --duration 0.2 --warmup 0 --settle 1");
+    assert_eq!(outcome.code, 1, "{}", outcome.errors);
+    let run = &outcome.document["runs"][0];
+    assert!(run["failures"].to_string().contains("closed no slow client"), "{}", run["failures"]);
+    assert_eq!((&run["slow"]["still_held"], &run["slow"]["received"]), (&5.into(), &20.into()), "4 events to 5");
+}
+
+#[test]
 fn growth_takes_each_step_and_draws_it() {
     let plots = std::env::temp_dir().join(format!("fanfare-growth-{}", std::process::id()));
     let growth = "growth --subscribers 20,40 --nodes 1,3 --together 30 --deliveries 2000 --duration 0.5 --warmup 0.1";

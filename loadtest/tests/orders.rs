@@ -19,8 +19,8 @@ fn a_plan_and_orders_in_one_write_are_all_obeyed() {
     let plan = json!({
         "url": {"address": floor.address, "path": "/ws"}, "secret": "x", "first": 0, "clients": 3,
         "mix": {"dialects": [{"Fanfare": "Json"}], "tenants": ["acme"]},
-        "topics": {"name": "load", "channels": 1}, "subscribe_at_once": true, "source_addresses": 1, "concurrency": 2,
-        "connect_timeout_ms": 10_000, "run": 1,
+        "topics": {"name": "load", "channels": 1}, "subscribe_at_once": true, "source_addresses": 1, "stops_reading": false,
+        "concurrency": 2, "connect_timeout_ms": 10_000, "run": 1,
     });
     let mut worker = command("worker").stdin(Stdio::piped()).spawn().unwrap();
     let mut orders = worker.stdin.take().unwrap();

@@ -29,6 +29,8 @@ fn wrong_usage_is_told_with_code_2() {
         ("compare --peers kafka", "possible values: fanfare"),
         ("compare --fanfare /nowhere/fanfare", "cargo build --release"),
         ("fanout --target nats --codec msgpack", "measure Fanfare alone"),
+        ("fanout --slow 5 --compare=fanfare,floor", "--slow measures Fanfare alone"),
+        ("fanout --slow 5 --clients 5", "leaves none of 5 clients to be measured"),
         ("fanout --target centrifugo --centrifugo /nowhere", "loadtest/peers/install centrifugo"),
         ("fanout --compare=fanfare,socket.io --socket-io /nowhere", "loadtest/peers/install socket.io"),
         (

@@ -11,6 +11,8 @@ Examples:
   fanfare-loadtest fanout --mode stream --spawn --compare        1,000 clients, 1,000 events/s, floors beside it
   fanfare-loadtest fanout --mode burst --spawn --bursts 20       5,000 clients, 200 events at once, 20 times
   fanfare-loadtest fanout --codec mixed --tenants 8 --spawn      half of them MessagePack, a channel in each of 8 tenants
+  fanfare-loadtest fanout --mode stream --clients 500 --slow 50 --bytes 4096 --rate 300 --spawn
+                                                                 50 of them stop reading, which must not hold up the others
   fanfare-loadtest fanout --clients 100 --rate 50 --duration 3 --url ws://127.0.0.1:8080/ws --secret s3cret")]
 pub(crate) struct FanoutArgs {
     /// What the load looks like; sets the defaults of --clients, --rate, --events
@@ -19,6 +21,12 @@ pub(crate) struct FanoutArgs {
     /// Clients [default: 5000; stream: 1000]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) clients: Option<u32>,
+    /// Of the clients, so many stop reading once they are subscribed: the server has to close them and the others must not
+    /// notice. Before that, the others are measured for as long without them. At the end they read what is left and must find that
+    /// they were closed (4413), or, later than the node's close timeout, cut off. Of a Fanfare node only. It has to buffer
+    /// some 6 MB for each: --bytes × --rate × --duration must be more
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=19_000))]
+    pub(crate) slow: u32,
     /// Events per second, paced and stream [default: 20; stream: 1000]
     #[arg(long, value_parser = positive)]
     pub(crate) rate: Option<f64>,

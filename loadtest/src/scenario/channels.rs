@@ -31,7 +31,7 @@ pub(crate) fn run(stage: &Stage<'_>, args: &ChannelsArgs) -> anyhow::Result<Repo
     let clients = Clients { count: args.channels, channels, rounds: 1, subscribe_at_once: false };
     // Each event is published once to each tenant.
     let shape = Shape::Paced { events_per_s: args.rate / f64::from(tenants) };
-    let spec = Spec { scenario: "channels", mode: None, clients, shape, load: &args.load };
+    let spec = Spec { scenario: "channels", mode: None, clients, shape, slow: 0, load: &args.load };
     let mut report = delivery::run(stage, &spec)?;
     if args.channels <= SUBSCRIBED_TOPICS {
         let seconds = report.subscribe_s.unwrap_or_default();
@@ -47,7 +47,7 @@ pub(crate) fn run(stage: &Stage<'_>, args: &ChannelsArgs) -> anyhow::Result<Repo
 fn paced(args: &ChannelsArgs) -> Spec<'_> {
     let clients = Clients { count: PACED_CLIENTS, channels: 1, rounds: 1, subscribe_at_once: true };
     let shape = Shape::Paced { events_per_s: args.rate / f64::from(PACED_CLIENTS) };
-    Spec { scenario: "fanout", mode: Some("paced"), clients, shape, load: &args.load }
+    Spec { scenario: "fanout", mode: Some("paced"), clients, shape, slow: 0, load: &args.load }
 }
 
 fn add_paced(report: &mut Report, paced: Report) {

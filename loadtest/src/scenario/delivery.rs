@@ -5,9 +5,11 @@ use std::time::Duration;
 use super::Stage;
 use super::effort::Effort;
 use super::session::{Clients, Session};
+use super::slow::SlowCrowd;
 use crate::cli::LoadArgs;
 use crate::clock::seconds_between;
 use crate::figures::{float, ratio, thousands, whole};
+use crate::orders::Published;
 use crate::publisher::Publisher;
 use crate::report::{Delivery, MemoryFigures, Report};
 
@@ -29,6 +31,8 @@ pub(crate) struct Spec<'a> {
     pub(crate) mode: Option<&'static str>,
     pub(crate) clients: Clients,
     pub(crate) shape: Shape,
+    /// Further clients that stop reading.
+    pub(crate) slow: u32,
     pub(crate) load: &'a LoadArgs,
 }
 
@@ -57,16 +61,25 @@ pub(crate) fn run(stage: &Stage<'_>, spec: &Spec<'_>) -> anyhow::Result<Report> 
     let memory_connected = session.server_memory()?;
     let mut flow = Flow { session, load: spec.load, processors: stage.ground.generator_processors };
     let publisher = flow.warm_up(publisher, spec.shape)?;
+    let (publisher, slow) = flow.slow_crowd(publisher, spec)?;
     let (publisher, mut delivery) = flow.measured(publisher, spec.shape)?;
     let unheard = publisher.unheard;
     report.warnings = count(&mut flow.session, publisher, &mut delivery)?;
     report.failures = delivery.failures();
+    if let Some(slow) = slow {
+        slow.conclude(spec.load, &delivery, &mut report)?;
+    }
     if flow.session.server_is_gone() {
         report.failures.push("the server's process ended during the run".to_owned());
     } else if let (Some(before), Some(connected), Some(end)) =
         (memory_before, memory_connected, flow.session.server_memory()?)
     {
-        report.memory = Some(MemoryFigures::new(before, connected, end, spec.clients.count.into()));
+        let mut memory = MemoryFigures::new(before, connected, end, spec.clients.count.into());
+        if spec.slow > 0 {
+            // At the end some connections are gone, and what waited for them was the most of it.
+            (memory.rss_kb_per_connection, memory.private_kb_per_connection) = (None, None);
+        }
+        report.memory = Some(memory);
     }
     if unheard > 0 {
         report.warnings.push(format!("Redis had no subscriber for {} events", thousands(unheard)));
@@ -91,7 +104,7 @@ struct Stretch {
     drain_s: f64,
 }
 
-impl Flow<'_> {
+impl<'a> Flow<'a> {
     /// The same load for a short while, so that sockets, allocators and caches are as they will be.
     fn warm_up(&mut self, publisher: Publisher, shape: Shape) -> anyhow::Result<Publisher> {
         let seconds = self.load.warmup;
@@ -105,6 +118,22 @@ impl Flow<'_> {
         let (mut publisher, _) = self.publish(publisher, shape, seconds)?;
         publisher.measure();
         Ok(publisher)
+    }
+
+    /// Measures the load for as long without the slow clients, if there are to be any, and then lets them in.
+    fn slow_crowd(
+        &mut self,
+        publisher: Publisher,
+        spec: &Spec<'_>,
+    ) -> anyhow::Result<(Publisher, Option<SlowCrowd<'a>>)> {
+        if spec.slow == 0 {
+            return Ok((publisher, None));
+        }
+        self.session.measure()?;
+        let (mut publisher, _) = self.publish(publisher, spec.shape, self.load.duration)?;
+        publisher.measure();
+        let (_, calm) = self.session.report(Published::default())?;
+        Ok((publisher, Some(SlowCrowd::connect(&self.session, spec.slow, calm.quantiles())?)))
     }
 
     fn measured(&mut self, publisher: Publisher, shape: Shape) -> anyhow::Result<(Publisher, Delivery)> {

@@ -18,6 +18,7 @@ pub(crate) mod rolling_restart;
 pub(crate) mod scale_out;
 mod session;
 mod site;
+mod slow;
 mod storm;
 mod story;
 mod trial;
@@ -68,6 +69,9 @@ pub(crate) fn run(scenario: &Scenario) -> anyhow::Result<bool> {
         !(others && common.mix.needs_fanfare()),
         "other servers speak no MessagePack and know one tenant: --codec and --tenants measure Fanfare alone"
     );
+    if let Scenario::Fanout(args) = scenario {
+        fanout::check(args)?;
+    }
     let ground = Ground::prepare(&common.target)?;
     let mut runs = Vec::new();
     for kind in common.target.kinds() {

@@ -55,10 +55,9 @@ impl<'a> Session<'a> {
     /// The same with channels of another name.
     pub(crate) fn start_on(stage: &'a Stage<'a>, clients: &Clients, channel: &str) -> anyhow::Result<Session<'a>> {
         let flags = &stage.common.clients;
-        let urls: Vec<_> = stage.targets().map(|target| target.url.clone()).collect();
         let processes = flags.processes.unwrap_or(clients.count.div_ceil(CLIENTS_PER_PROCESS_MAX)).min(clients.count);
         // Each has clients of one server, so that all servers have as many.
-        let processes = processes.next_multiple_of(u32::try_from(urls.len())?);
+        let processes = processes.next_multiple_of(u32::try_from(stage.targets().count())?);
         ensure!(
             clients.count.div_ceil(processes) <= CLIENTS_PER_PROCESS_MAX,
             "{} clients are too many for {processes} processes of 20,000 open files each: use --processes {} or more",
@@ -90,16 +89,29 @@ impl<'a> Session<'a> {
             topics: Topics { name: channel.to_owned(), channels: clients.channels },
             subscribe_at_once: clients.subscribe_at_once,
             source_addresses: sources,
+            stops_reading: false,
             concurrency: flags.connect_concurrency,
             connect_timeout_ms: whole(flags.connect_timeout * 1_000.0),
             run: rand::random(),
         };
+        Session::launch(stage, plan, processes)
+    }
+
+    /// Further clients of this run on the same channels, at most 19,000, in a process of their own. They stop reading once they
+    /// are subscribed, until [`Session::read_on`].
+    pub(crate) fn start_slow(&self, clients: u32) -> anyhow::Result<Session<'a>> {
+        let plan = SwarmPlan { clients, stops_reading: true, ..self.plan.clone() };
+        Session::launch(self.stage, plan, u32::try_from(self.stage.targets().count())?)
+    }
+
+    fn launch(stage: &'a Stage<'a>, plan: SwarmPlan, processes: u32) -> anyhow::Result<Session<'a>> {
+        let urls: Vec<_> = stage.targets().map(|target| target.url.clone()).collect();
         let crew = Crew::start(&plan, &urls, processes)?;
         let meter = Meter::new(stage.common.output.quiet);
         meter.say(&format!(
             "{}: {} clients in {processes} process(es) on {}",
             stage.target.kind.name(),
-            thousands(clients.count.into()),
+            thousands(plan.clients.into()),
             stage.target.url.address
         ));
         Ok(Session { stage, crew, plan, processes, meter })
@@ -247,17 +259,34 @@ impl<'a> Session<'a> {
 
     /// Waits until `deliveries` in all have arrived, or `settle` has passed without any, or `drain` in all.
     pub(crate) fn drain(&mut self, deliveries: u64, settle: f64, drain: f64) -> anyhow::Result<Progress> {
+        self.wait_while_it_moves(|progress| progress.received >= deliveries, settle, drain)
+    }
+
+    /// Those that stopped reading take what is left, until all have ended, or `settle` has passed without anything, or
+    /// `drain` in all.
+    pub(crate) fn read_on(&mut self, settle: f64, drain: f64) -> anyhow::Result<()> {
+        let clients = u64::from(self.plan.clients);
+        self.crew.order(&Order::ReadOn)?;
+        self.wait_while_it_moves(|progress| progress.dropped >= clients, settle, drain).map(|_| ())
+    }
+
+    fn wait_while_it_moves(
+        &mut self,
+        done: impl Fn(&Progress) -> bool,
+        settle: f64,
+        drain: f64,
+    ) -> anyhow::Result<Progress> {
         let started = Instant::now();
-        let mut received = 0;
+        let mut counts = (0, 0);
         let mut moved = Instant::now();
         loop {
             let progress = self.crew.progress();
-            if progress.received != received {
-                received = progress.received;
+            if (progress.received, progress.dropped) != counts {
+                counts = (progress.received, progress.dropped);
                 moved = Instant::now();
             }
             let too_long = moved.elapsed().as_secs_f64() > settle || started.elapsed().as_secs_f64() > drain;
-            if received >= deliveries || too_long {
+            if done(&progress) || too_long {
                 return Ok(progress);
             }
             self.look()?;

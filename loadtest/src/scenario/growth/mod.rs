@@ -72,7 +72,7 @@ impl Steps<'_> {
         let stage = Stage { ground: self.ground, target: first, more, common };
         let clients = Clients { count: subscribers, channels: 1, rounds: 1, subscribe_at_once: true };
         let shape = Shape::Paced { events_per_s };
-        let spec = Spec { scenario: "growth", mode: None, clients, shape, load: &self.args.load };
+        let spec = Spec { scenario: "growth", mode: None, clients, shape, slow: 0, load: &self.args.load };
         let result = delivery::run(&stage, &spec);
         let post_mortems: Vec<String> = targets.iter_mut().filter_map(Target::post_mortem).collect();
         let mut report = match (result, post_mortems.is_empty()) {
