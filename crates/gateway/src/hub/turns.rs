@@ -2,6 +2,9 @@
 //! saves each client a write. A stream of events would keep the shards at work all the time, since the next one has always come
 //! meanwhile; so after long work that more has waited for, it waits a little longer. And of a burst Redis sends what it has
 //! read of it so far, so the rest is about to come. A single event that finds the shards idle never waits.
+//!
+//! CPU of the node a delivery, without and with it: `fanfare-loadtest fanout --mode stream` 0.99 and 0.74 µs, `--mode burst` 0.12
+//! and 0.08 µs.
 
 use std::sync::Arc;
 use std::time::Duration;
