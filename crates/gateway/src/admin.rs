@@ -44,7 +44,7 @@ impl Admin {
 
     fn health(&self) -> Response<Full<Bytes>> {
         let uptime_s = self.node.clock.now().0 / 1_000;
-        let body = json!({ "status": "ok", "connections": self.node.sessions.len(), "uptime_s": uptime_s });
+        let body = json!({ "status": "ok", "connections": self.node.admission.connections(), "uptime_s": uptime_s });
         problem::json(StatusCode::OK, &body)
     }
 

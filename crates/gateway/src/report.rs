@@ -63,7 +63,7 @@ impl Report {
             node: node.id.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_s: node.clock.now().0 / 1_000,
-            connections: node.sessions.len() as u64,
+            connections: node.admission.connections() as u64,
             tenants: counts.into_iter().map(|(tenant, count)| (tenant.as_str().to_owned(), count)).collect(),
             tenants_left_out: left_out as u64,
             phase: Some(node.lifecycle.phase()),

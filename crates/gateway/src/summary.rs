@@ -32,7 +32,7 @@ pub async fn run(node: Arc<Node>, interval: Duration) {
         let now = Totals::of(&node.metrics);
         let since = now.since(&before);
         if since != Totals::default() {
-            since.write(node.sessions.len());
+            since.write(node.admission.connections());
         }
         before = now;
     }
