@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fanfare_protocol::TopicKey;
 use indexmap::IndexMap;
 
-use crate::batch::TopicId;
+use crate::batch::{Batch, TopicId};
 use crate::session::{Session, SessionId};
 
 /// The subscribers of each topic.
@@ -70,6 +70,14 @@ impl Registry {
             Some(Sessions::Many(many)) => (None, Some(many.values())),
         };
         one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    /// Prepares the subscribers of several batches that are about to be delivered, each of another topic: who gets more than
+    /// one of them is written to once ([`Session::expect`]).
+    pub fn expect(&self, batches: &[Arc<Batch>]) {
+        if batches.len() > 1 {
+            batches.iter().flat_map(|batch| self.sessions(batch.topic())).for_each(|session| session.expect());
+        }
     }
 
     /// The topic's name, while it has subscribers here.

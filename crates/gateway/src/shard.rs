@@ -187,10 +187,7 @@ impl Shard {
             deliveries.take();
         }
         let mut tally = Tally::default();
-        if batches.len() > 1 {
-            let sessions = batches.iter().flat_map(|batch| self.registry.sessions(batch.topic()));
-            sessions.for_each(|session| session.expect());
-        }
+        self.registry.expect(batches);
         let mut now = self.around.clock.now();
         for batch in batches {
             let lost_before = tally.lost();
