@@ -32,6 +32,13 @@ enum Stage {
     Open,
 }
 
+/// What a server says that its client must do something about.
+pub(crate) enum Heard<'a> {
+    Text(&'a [u8]),
+    /// To be answered with the same payload.
+    Ping(&'a [u8]),
+}
+
 impl Connection {
     /// Begins to connect. The socket is watched in `epoll` under this key.
     pub(crate) fn start(url: &WebSocketUrl, epoll: &OwnedFd, key: u64) -> std::io::Result<Connection> {
@@ -106,20 +113,30 @@ impl Connection {
             self.stage = Stage::Open;
             used = head_bytes;
         }
-        while let Some(header) = Header::read(&bytes[used..])? {
-            let Some(frame) = bytes.get(used..used + header.frame_bytes()) else { break };
-            used += frame.len();
-            let payload = &frame[header.head_bytes..];
-            match header.opcode {
-                TEXT => message(payload)?,
-                PING => send_whole(&self.socket, &client_frame(PONG, payload, rand::random()))?,
-                PONG => {}
-                CLOSE => return Err(close_reason(payload)),
-                opcode => return Err(format!("protocol: opcode {opcode}")),
-            }
-        }
+        used += each_frame(&bytes[used..], |heard| match heard {
+            Heard::Text(text) => message(text),
+            Heard::Ping(payload) => send_whole(&self.socket, &client_frame(PONG, payload, rand::random())),
+        })?;
         Ok(used)
     }
+}
+
+/// Hands out what whole frames bring, and returns how many bytes they were. A close frame is an error that says why.
+pub(crate) fn each_frame(bytes: &[u8], mut hear: impl FnMut(Heard<'_>) -> Result<(), String>) -> Result<usize, String> {
+    let mut used = 0;
+    while let Some(header) = Header::read(&bytes[used..])? {
+        let Some(frame) = bytes.get(used..used + header.frame_bytes()) else { break };
+        used += frame.len();
+        let payload = &frame[header.head_bytes..];
+        match header.opcode {
+            TEXT => hear(Heard::Text(payload))?,
+            PING => hear(Heard::Ping(payload))?,
+            PONG => {}
+            CLOSE => return Err(close_reason(payload)),
+            opcode => return Err(format!("protocol: opcode {opcode}")),
+        }
+    }
+    Ok(used)
 }
 
 #[cfg(test)]

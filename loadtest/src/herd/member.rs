@@ -9,12 +9,13 @@ use socket2::Socket;
 use super::frame::Frame;
 use super::notes::Notes;
 use super::place::{Place, Scene};
-use crate::client::{close_reason, send_whole};
+use crate::client::send_whole;
+use crate::connection::{Heard, each_frame};
 use crate::handshake;
 use crate::mark::MarkFinder;
 use crate::orders::Topics;
 use crate::reasons::count;
-use crate::websocket::{CLOSE, Header, PING, PONG, TEXT, client_frame};
+use crate::websocket::{PONG, TEXT, client_frame};
 
 /// Topics in one `subscribe`; with names and positions of any length it stays below the 64 KiB that a node takes.
 const TOPICS_A_FRAME: usize = 500;
@@ -135,18 +136,10 @@ impl Member {
             self.set_stage(Stage::Greeting);
             used = head_bytes;
         }
-        while let Some(header) = Header::read(&bytes[used..])? {
-            let Some(frame) = bytes.get(used..used + header.frame_bytes()) else { break };
-            used += frame.len();
-            let payload = &frame[header.head_bytes..];
-            match header.opcode {
-                TEXT => self.frame(payload, common)?,
-                PING => self.send(PONG, payload)?,
-                PONG => {}
-                CLOSE => return Err(close_reason(payload)),
-                opcode => return Err(format!("protocol: opcode {opcode}")),
-            }
-        }
+        used += each_frame(&bytes[used..], |heard| match heard {
+            Heard::Text(text) => self.frame(text, common),
+            Heard::Ping(payload) => self.send(PONG, payload),
+        })?;
         Ok(used)
     }
 
@@ -321,7 +314,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::websocket::{put_server_frame, unmask};
+    use crate::websocket::{CLOSE, Header, put_server_frame, unmask};
 
     struct Node {
         member: Member,
