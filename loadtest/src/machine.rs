@@ -13,6 +13,7 @@ pub(crate) struct Machine {
     pub(crate) processor: String,
     /// Processors that this process may use.
     pub(crate) processors: usize,
+    /// Its version, without what its builder appended.
     pub(crate) kernel: String,
 }
 
@@ -25,7 +26,7 @@ impl Machine {
         Machine {
             processor: model.map_or("unknown", |(_, name)| name.trim()).to_owned(),
             processors: launch::processors().len(),
-            kernel: kernel.trim().to_owned(),
+            kernel: kernel.split(['-', '\n']).next().unwrap_or_default().to_owned(),
         }
     }
 }
