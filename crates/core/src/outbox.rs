@@ -148,7 +148,9 @@ impl Outbox {
             };
             if taken < bytes.len() && state.phase == Phase::Open {
                 state.queue.push_events(batch, all);
-                state.queue.advance(taken);
+                if taken > 0 {
+                    state.queue.advance(taken);
+                }
             }
         })
     }

@@ -72,11 +72,11 @@ impl Registry {
         one.into_iter().chain(many.into_iter().flatten())
     }
 
-    /// Prepares the subscribers of several batches that are about to be delivered, each of another topic: who gets more than
-    /// one of them is written to once ([`Session::expect`]).
-    pub fn expect(&self, batches: &[Arc<Batch>]) {
+    /// Announces batches, each of another topic, to their subscribers: who gets more than one of them is written to once
+    /// ([`Session::announce`]). All of them have to be delivered to the same subscribers, before anything changes here.
+    pub fn announce(&self, batches: &[Arc<Batch>]) {
         if batches.len() > 1 {
-            batches.iter().flat_map(|batch| self.sessions(batch.topic())).for_each(|session| session.expect());
+            batches.iter().flat_map(|batch| self.sessions(batch.topic())).for_each(|session| session.announce());
         }
     }
 

@@ -39,7 +39,7 @@ pub struct Session {
     /// Whether a token has been accepted; before that, the session ends for want of one.
     authenticated: AtomicBool,
     /// Batches that are about to be delivered together. Only its shard counts.
-    expected: AtomicU32,
+    announced: AtomicU32,
 }
 
 /// Why a session ends: what the client is told before the close frame.
@@ -102,7 +102,7 @@ impl Session {
             ends_at: AtomicU64::new(u64::MAX),
             check_at: AtomicU64::new(0),
             authenticated: AtomicBool::new(false),
-            expected: AtomicU32::new(0),
+            announced: AtomicU32::new(0),
         }
     }
 
@@ -132,13 +132,13 @@ impl Session {
         self.sent(self.outbox.send(bytes), now)
     }
 
-    /// Delivers events. Those of [`Session::expect`] are left for later, but for the last, with which all of them go out.
+    /// Delivers events. Those of [`Session::announce`] are left for later, but for the last, with which all of them go out.
     pub fn deliver(&self, batch: &Arc<Batch>, now: Millis) -> Pushed {
-        let flush = match self.expected.load(Ordering::Relaxed) {
+        let flush = match self.announced.load(Ordering::Relaxed) {
             0 => Flush::Now,
-            expected => {
-                self.expected.store(expected - 1, Ordering::Relaxed);
-                if expected == 1 { Flush::Now } else { Flush::Later }
+            announced => {
+                self.announced.store(announced - 1, Ordering::Relaxed);
+                if announced == 1 { Flush::Now } else { Flush::Later }
             }
         };
         let pushed = if flush == Flush::Now && !batch.leaves_out(self.id) {
@@ -150,8 +150,8 @@ impl Session {
     }
 
     /// One more batch is about to be delivered together with others.
-    pub fn expect(&self) {
-        self.expected.store(self.expected.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    pub fn announce(&self) {
+        self.announced.store(self.announced.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
     /// Ends the session with `farewell` after all that waits; says whether this was its first end.
@@ -431,7 +431,7 @@ mod tests {
         let outbox =
             Outbox::new(Arc::new(Counting(Arc::clone(&offered))), Codec::Json, 1_000, Arc::new(Budget::new(0)));
         let session = Session::new(SessionId(1), outbox, PING_MS, Millis(0));
-        (0..3).for_each(|_| session.expect());
+        (0..3).for_each(|_| session.announce());
         let offers = [None, Some(SessionId(1)), None, None].map(|except| {
             session.deliver(&batch(except), Millis(0));
             offered.load(Ordering::Relaxed)

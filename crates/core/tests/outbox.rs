@@ -31,7 +31,7 @@ enum Call {
     Send { frames: u32 },
     Deliver { topic: u32, events: Vec<Planned>, flush: Flush },
     DeliverWhole { topic: u32, events: Vec<Planned> },
-    Flush,
+    SendNothing,
     Resume,
     Drain,
     Close { drop_waiting: bool },
@@ -259,7 +259,7 @@ impl Pair {
                 let pieces = events.iter().map(|(event, _)| self.piece(*topic, event)).collect();
                 assert_eq!(pushed, self.model.push(pieces, Flush::Now, self.socket.seen()));
             }
-            Call::Flush => {
+            Call::SendNothing => {
                 let pushed = self.outbox.send(Bytes::new());
                 assert_eq!(pushed, self.model.push(Vec::new(), Flush::Now, self.socket.seen()));
             }
@@ -349,7 +349,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0_u32..4).prop_map(|frames| Call::Send { frames }),
         8 => (0_u32..2, planned(), flush).prop_map(|(topic, events, flush)| Call::Deliver { topic, events, flush }),
         4 => (0_u32..2, planned()).prop_map(|(topic, events)| Call::DeliverWhole { topic, events }),
-        2 => Just(Call::Flush),
+        2 => Just(Call::SendNothing),
         3 => Just(Call::Resume),
         2 => Just(Call::Drain),
         1 => any::<bool>().prop_map(|drop_waiting| Call::Close { drop_waiting }),

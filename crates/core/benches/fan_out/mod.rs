@@ -70,7 +70,7 @@ fn deliver_now(registry: &Registry, batch: &Arc<Batch>) {
 
 /// As a shard delivers what came for several topics: each client is written to once.
 fn deliver_together(registry: &Registry, batches: &[Arc<Batch>]) {
-    registry.expect(batches);
+    registry.announce(batches);
     for batch in batches {
         deliver_now(registry, batch);
     }
