@@ -19,8 +19,8 @@ use crate::sessions::Sessions;
 use crate::traces::Deliveries;
 use fanfare_core::Budget;
 
-/// Commands that may wait for a shard. The hub waits when there are more, and with it whoever subscribes.
-const QUEUE_MAX: usize = 1;
+/// Commands that may wait for a shard, one of them events. The hub waits when there are more, and with it whoever subscribes.
+const QUEUE_MAX: usize = 64;
 
 /// After so many deliveries the connections' own tasks get their turn.
 const DELIVERIES_A_TURN: usize = 64;
@@ -37,7 +37,7 @@ pub enum Command {
     /// Events that arrived together, a batch for each topic.
     Deliver {
         /// At most one for each topic.
-        batches: Arc<Vec<Arc<Batch>>>,
+        batches: Vec<Arc<Batch>>,
         /// When the oldest of them came from the backplane.
         received: Instant,
         /// The spans of their events, where any is traced.
@@ -187,7 +187,8 @@ impl Shard {
             deliveries.take();
         }
         let mut tally = Tally::default();
-        self.registry.expect(batches);
+        // Until the last of them is delivered, this borrows the lists: nobody is added or removed.
+        self.registry.announce(batches);
         let mut now = self.around.clock.now();
         for batch in batches {
             let lost_before = tally.lost();

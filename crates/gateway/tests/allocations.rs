@@ -53,7 +53,7 @@ fn allocations_of_a_delivery(clients: u64) -> u64 {
     });
     let nobody = client(clients);
     let deliver = || {
-        let batches = Arc::new(vec![batch()]);
+        let batches = vec![batch()];
         let turn = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
         let command = Command::Deliver { batches, received: Instant::now(), deliveries: None, turn };
         let counted = allocation_counter::measure(|| {
