@@ -51,7 +51,7 @@ pub struct Config {
     pub unsubscribe_delay: Duration,
     /// Over how long gap notices are spread after an outage of the backplane.
     pub gap_spread: Duration,
-    /// While events come faster than they can be written one by one: how long at most more of them are waited for.
+    /// How long at most more events are waited for, where that saves writes: see `hub::turns`.
     pub gather_max: Duration,
     /// What holds for which topics.
     pub rules: Arc<Rules>,

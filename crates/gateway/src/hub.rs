@@ -92,7 +92,7 @@ pub struct HubConfig {
     pub outbox_bytes_max: usize,
     /// Of a topic with more users only their number is told.
     pub presence_told_max: u64,
-    /// While events come faster than they can be written one by one: how long at most more of them are waited for.
+    /// How long at most more events are waited for, where that saves writes: see `hub::turns`.
     pub gather_max: Duration,
 }
 
@@ -194,6 +194,9 @@ impl Hub {
         }
         loop {
             tokio::select! {
+                // While shards are at work, events gather, and then each client is written to once. Before the inbox, which
+                // under load is always ready: the choice begins anywhere, goes round and takes the first that is.
+                turns = self.turns.next(self.arrived.is_burst()), if !self.arrived.is_empty() => self.hand_over_with(turns).await,
                 count = self.around.inbox.recv_many(&mut notices, NOTICES_A_TURN) => {
                     if count == 0 {
                         return self.hand_over().await;
@@ -202,13 +205,11 @@ impl Hub {
                         self.notice(notice).await;
                     }
                 }
-                // While shards are at work, events gather and then travel together: a write for each client and all of them.
-                turns = self.turns.next(self.arrived.is_burst()), if !self.arrived.is_empty() => self.hand_over_in(turns).await,
                 count = self.commands.recv_many(&mut commands, COMMANDS_A_TURN) => {
                     if count == 0 {
+                        // Nobody is left whom what has arrived could be handed to.
                         return;
                     }
-                    self.hand_over().await;
                     for command in commands.drain(..) {
                         self.command(command).await;
                     }
@@ -241,7 +242,7 @@ impl Hub {
             self.read(id);
         }
         self.expire_joins().await;
-        self.tell_counts().await;
+        self.tell_counts();
         self.around.metrics.recent_bytes(self.histories.recent_bytes());
     }
 
@@ -253,13 +254,8 @@ impl Hub {
                 Some(id) => self.take(id, payload, received),
                 None => self.around.own_channels.tell(key, Heard::Message(payload)).await,
             }
-            if self.arrived.bytes() > self.config.batch_bytes_max {
-                self.hand_over().await;
-            }
-            return;
+            return self.hand_over_much().await;
         }
-        // What came before it is delivered before it.
-        self.hand_over().await;
         match notice {
             Notice::Message { .. } => {}
             Notice::Up { .. } => self.is_up = true,
@@ -279,9 +275,8 @@ impl Hub {
             Notice::Confirmed(keys) => self.confirmed(&keys).await,
             Notice::Refused { topic, error } => self.refused(topic.as_str(), &error).await,
             Notice::Fence(number) => {
-                for answer in self.fenced.remove(&number).unwrap_or_default() {
-                    self.apply(answer).await;
-                }
+                let answers = self.fenced.remove(&number).unwrap_or_default();
+                self.apply_all(answers).await;
             }
         }
     }
@@ -364,22 +359,29 @@ impl Hub {
         self.arrived.add(id, (told.into(), except.into()), delivery, received);
     }
 
-    /// Hands what has arrived to the shards, if anything has: waits until none is at work.
+    /// Hands what has arrived to the shards, if anything has: waits until none is at work. For what must not overtake it.
     async fn hand_over(&mut self) {
         if !self.arrived.is_empty() {
-            let turns = self.turns.now().await;
-            self.hand_over_in(turns).await;
+            let turns = self.turns.all().await;
+            self.hand_over_with(turns).await;
+        }
+    }
+
+    /// Hands over what has arrived if it is enough for one batch.
+    async fn hand_over_much(&mut self) {
+        if self.arrived.bytes() > self.config.batch_bytes_max {
+            self.hand_over().await;
         }
     }
 
     /// Hands what has arrived to the shards that have subscribers of it, and its turn to each of them.
-    async fn hand_over_in(&mut self, mut turns: OwnedSemaphorePermit) {
+    async fn hand_over_with(&mut self, mut turns: OwnedSemaphorePermit) {
         self.turns.handed_over();
         let Some(taken) = self.arrived.take(&self.topics, self.around.shards.len()) else { return };
         let Taken { by_shard, received, deliveries } = taken;
         for (shard, batches) in self.around.shards.iter().zip(by_shard) {
             if !batches.is_empty() {
-                let (batches, deliveries) = (Arc::new(batches), deliveries.clone());
+                let deliveries = deliveries.clone();
                 let turn = turns.split(1).expect("there is one for each shard");
                 send(shard, shard::Command::Deliver { batches, received, deliveries, turn }).await;
             }
@@ -414,7 +416,9 @@ impl Hub {
         }
     }
 
-    async fn tell_gap(&self, topics: Vec<TopicId>) {
+    async fn tell_gap(&mut self, topics: Vec<TopicId>) {
+        // What came before the gap is delivered before it.
+        self.hand_over().await;
         let topics = Arc::new(topics);
         for shard in &self.around.shards {
             send(shard, shard::Command::Gap(Arc::clone(&topics))).await;
@@ -425,6 +429,10 @@ impl Hub {
         match command {
             Command::Join(join) => self.join(join).await,
             Command::Leave { session, owner, topics, answer } => {
+                if !answer.is_empty() {
+                    // The client gets what came before the answer.
+                    self.hand_over().await;
+                }
                 let shard = shard_of(session.id(), self.around.shards.len());
                 let now = self.around.clock.now();
                 for &topic in &topics {

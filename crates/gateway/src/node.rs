@@ -70,7 +70,7 @@ pub struct NodeConfig {
     pub unsubscribe_delay_ms: u64,
     /// How far gap notices are spread.
     pub gap_spread_ms: u64,
-    /// While events come faster than they can be written one by one: how long at most more of them are waited for.
+    /// How long at most more events are waited for, where that saves writes: see `hub::turns`.
     pub gather_max: Duration,
     /// Durable events kept for clients that come back, in bytes.
     pub recent_bytes_max: usize,

@@ -1,7 +1,6 @@
 //! What subscribers are about to be told: taken from the backplane, not yet handed to the shards. Gathered by topic, so that
 //! what came together is framed and written together.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,7 +20,8 @@ const BURST_EVENTS: usize = 8;
 /// What is told, by topic.
 #[derive(Default)]
 pub(crate) struct Arrived {
-    by_topic: HashMap<TopicId, Vec<Member>>,
+    /// By the topic's number.
+    by_topic: Vec<Vec<Member>>,
     order: Vec<TopicId>,
     bytes: usize,
     /// Events of the topic that has the most of them.
@@ -57,7 +57,10 @@ impl Arrived {
         };
         self.bytes += envelope_bytes + AROUND_EVENT_BYTES;
         self.oldest.get_or_insert(received);
-        let events = self.by_topic.entry(id).or_default();
+        if self.by_topic.len() <= id.index() {
+            self.by_topic.resize_with(id.index() + 1, Vec::new);
+        }
+        let events = &mut self.by_topic[id.index()];
         if events.is_empty() {
             self.order.push(id);
         }
@@ -86,7 +89,7 @@ impl Arrived {
         let received = self.oldest.take()?;
         let mut by_shard = vec![Vec::new(); shards];
         for id in self.order.drain(..) {
-            let events = self.by_topic.remove(&id).unwrap_or_default();
+            let events = std::mem::take(&mut self.by_topic[id.index()]);
             let batch = Arc::new(Batch::new(id, topics.key(id).clone(), events));
             for shard in topics.shards(id) {
                 by_shard[usize::from(shard.0)].push(Arc::clone(&batch));

@@ -115,9 +115,8 @@ impl Hub {
     }
 
     /// Tells the numbers that had to wait.
-    pub(super) async fn tell_counts(&mut self) {
+    pub(super) fn tell_counts(&mut self) {
         self.add_due_counts(Instant::now());
-        self.hand_over().await;
     }
 
     fn add_due_counts(&mut self, received: Instant) {

@@ -64,13 +64,17 @@ impl Hub {
             self.fenced.insert(self.last_fence, fenced);
             self.around.backplane.fence(self.last_fence);
         }
-        for answer in plain {
-            self.apply(answer).await;
-        }
-        self.hand_over().await;
+        self.apply_all(plain).await;
     }
 
-    pub(super) async fn apply(&mut self, answer: Answer) {
+    pub(super) async fn apply_all(&mut self, answers: Vec<Answer>) {
+        for answer in answers {
+            self.apply(answer).await;
+            self.hand_over_much().await;
+        }
+    }
+
+    async fn apply(&mut self, answer: Answer) {
         let Answer { wanted: Wanted { topic: id, key, after, purpose }, result } = answer;
         if purpose == Purpose::Recovery {
             self.reading_back.remove(&id);

@@ -22,7 +22,9 @@ pub(crate) struct Turns {
     shards: u32,
     gather_max: Duration,
     handed_over_at: Instant,
-    /// More waited when the shards were done: then they get it at this time.
+    /// What has arrived since came while they were at work.
+    found_at_work: bool,
+    /// It goes to the shards at this time.
     gathering_until: Option<Instant>,
 }
 
@@ -31,28 +33,32 @@ impl Turns {
     pub(crate) fn new(shards: usize, gather_max: Duration) -> Self {
         let idle = Arc::new(Semaphore::new(shards));
         let shards = u32::try_from(shards).expect("fewer shards than 65,536");
-        Self { idle, shards, gather_max, handed_over_at: Instant::now(), gathering_until: None }
+        Self { idle, shards, gather_max, handed_over_at: Instant::now(), found_at_work: false, gathering_until: None }
     }
 
     /// All turns, as soon as no shard is at work.
-    pub(crate) async fn now(&self) -> OwnedSemaphorePermit {
+    pub(crate) async fn all(&self) -> OwnedSemaphorePermit {
         Arc::clone(&self.idle).acquire_many_owned(self.shards).await.expect("never closed")
     }
 
     /// All turns for what nobody waits for. A call that is dropped and made again goes on where it was.
     pub(crate) async fn next(&mut self, is_burst: bool) -> OwnedSemaphorePermit {
         if self.gathering_until.is_none() {
-            let (turns, gather) = match Arc::clone(&self.idle).try_acquire_many_owned(self.shards) {
-                Ok(turns) => (turns, if is_burst { GATHER_MIN } else { Duration::ZERO }),
-                Err(_) => (self.now().await, self.handed_over_at.elapsed() / 2),
+            let turns = if let Ok(turns) = Arc::clone(&self.idle).try_acquire_many_owned(self.shards) {
+                turns
+            } else {
+                self.found_at_work = true;
+                self.all().await
             };
-            let Some(moment) = self.moment(gather) else { return turns };
+            let after_work = if self.found_at_work { self.handed_over_at.elapsed() / 2 } else { Duration::ZERO };
+            let of_burst = if is_burst { GATHER_MIN } else { Duration::ZERO };
+            let Some(moment) = self.moment(after_work.max(of_burst)) else { return turns };
             self.gathering_until = Some(Instant::now() + moment);
         }
         if let Some(until) = self.gathering_until {
             sleep_until(until).await;
         }
-        self.now().await
+        self.all().await
     }
 
     /// What may be waited for, of so much.
@@ -64,6 +70,7 @@ impl Turns {
     /// What had arrived is with the shards.
     pub(crate) fn handed_over(&mut self) {
         self.handed_over_at = Instant::now();
+        self.found_at_work = false;
         self.gathering_until = None;
     }
 }
@@ -102,6 +109,18 @@ mod tests {
         turns.handed_over();
         drop(found);
         assert!(turns.next(false).now_or_never().is_some(), "they are idle again");
+    }
+
+    #[tokio::test]
+    async fn what_came_while_they_worked_is_gathered_even_if_they_are_done_when_it_is_asked_again() {
+        let mut turns = Turns::new(1, ms(50));
+        let turn = turns.next(false).now_or_never().expect("it is idle");
+        turns.handed_over();
+        assert!(turns.next(false).now_or_never().is_none(), "it is at work");
+        sleep_until(Instant::now() + ms(10)).await;
+        drop(turn);
+        assert!(turns.next(false).now_or_never().is_none(), "more is waited for");
+        drop(next_in_parts(&mut turns, false).await);
     }
 
     #[tokio::test]
