@@ -6,6 +6,8 @@
 #[path = "../../protocol/benches/counting/mod.rs"]
 mod counting;
 mod fan_out;
+#[path = "../tests/subscribers/mod.rs"]
+mod subscribers;
 
 use fanfare_core::sequence::{Arrival, History, Sequence, Told};
 use fanfare_core::topics::{ShardId, Topics};
@@ -14,7 +16,7 @@ use fanfare_protocol::{Event, Position, TopicKey};
 
 use counting::Cases;
 use counting::sample::envelope;
-use fan_out::{Socket, registry, topic_key};
+use subscribers::{Socket, separate, shared, topic_key};
 
 /// How often what takes few instructions is repeated: among a hundred of them one more or less is much.
 const REPEATED: u32 = 1_000;
@@ -24,8 +26,8 @@ fn main() {
     cases.add(format!("find {REPEATED} topics of {} by name", 10 * REPEATED), topics, |(topics, names)| {
         names.iter().filter_map(|name| topics.find(name)).map(TopicId::index).sum::<usize>()
     });
-    cases.add(format!("look up {REPEATED} topics of 1 subscriber"), || registry(REPEATED, 1, Socket::TakesAll), walk);
-    cases.add("look up 1 topic of 10000 subscribers", || registry(1, 10_000, Socket::TakesAll), walk);
+    cases.add(format!("look up {REPEATED} topics of 1 subscriber"), || separate(REPEATED), walk);
+    cases.add("look up 1 topic of 10000 subscribers", || shared(1, 10_000, Socket::TakesAll), walk);
     cases.add(format!("sequence {REPEATED} durable events"), in_order, |(sequence, arrivals, told)| {
         for arrival in arrivals.drain(..) {
             sequence.take(arrival, usize::MAX, told);

@@ -2,23 +2,15 @@
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::io::{self, IoSlice};
+mod subscribers;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fanfare_core::{Batch, Budget, Millis, Outbox, Registry, Session, SessionId, TopicId, Wire};
+use fanfare_core::{Batch, SessionId, TopicId};
 use fanfare_protocol::{Codec, Event, TopicKey, json_to_msgpack};
 
-const NOW: Millis = Millis(1_000);
-
-/// A socket that takes all that it is offered.
-struct TakesAll;
-
-impl Wire for TakesAll {
-    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        Ok(slices.iter().map(|slice| slice.len()).sum())
-    }
-}
+use subscribers::{Socket, deliver_now, deliver_together, separate, shared, topic_key};
 
 #[test]
 fn an_event_costs_as_many_allocations_as_it_has_parts() {
@@ -47,7 +39,7 @@ fn an_event_costs_as_many_allocations_as_it_has_parts() {
 fn it_is_delivered_without_an_allocation() {
     for clients in [100, 1_000] {
         for (events, except) in [(1, None), (200, None), (1, Some(SessionId(7)))] {
-            let (registry, batch) = (registry(1, clients), batch(0, events, except));
+            let (registry, batch) = (shared(1, clients, Socket::TakesAll), batch(0, events, except));
             assert_eq!(allocations(|| deliver_now(&registry, &batch)), 0, "{events} events to {clients}");
         }
     }
@@ -55,11 +47,7 @@ fn it_is_delivered_without_an_allocation() {
 
 #[test]
 fn events_of_many_topics_are_delivered_without_an_allocation_to_clients_of_one_each() {
-    let mut registry = Registry::default();
-    let budget = Arc::new(Budget::new(usize::MAX));
-    for topic in 0..1_000 {
-        registry.add(TopicId(topic), &topic_key(topic), &session(topic.into(), &budget));
-    }
+    let registry = separate(1_000);
     let batches: Vec<_> = (0..1_000).map(|topic| batch(topic, 1, None)).collect();
     assert_eq!(allocations(|| deliver_together(&registry, &batches)), 0);
 }
@@ -69,7 +57,7 @@ fn events_of_many_topics_are_delivered_without_an_allocation_to_clients_of_one_e
 fn what_waits_costs_a_client_the_room_for_four_batches_at_a_time() {
     for clients in [100, 1_000] {
         for (topics, rooms) in [(2, 1), (4, 1), (5, 2), (8, 2)] {
-            let registry = registry(topics, clients);
+            let registry = shared(topics, clients, Socket::TakesAll);
             let batches: Vec<_> = (0..topics).map(|topic| batch(topic, 1, None)).collect();
             let expected = clients * rooms;
             assert_eq!(allocations(|| deliver_together(&registry, &batches)), expected, "{topics} topics to {clients}");
@@ -100,39 +88,6 @@ fn framed(codec: Codec, name: TopicKey, payloads: Vec<Bytes>) -> Batch {
     batch
 }
 
-/// As a shard delivers the events of one topic.
-fn deliver_now(registry: &Registry, batch: &Arc<Batch>) {
-    for session in registry.sessions(batch.topic()) {
-        session.deliver(batch, NOW);
-    }
-}
-
-/// As a shard delivers what came for several topics: each client is written to once.
-fn deliver_together(registry: &Registry, batches: &[Arc<Batch>]) {
-    registry.announce(batches);
-    for batch in batches {
-        deliver_now(registry, batch);
-    }
-}
-
-/// Topics that all have the same clients.
-fn registry(topics: u32, clients: u64) -> Registry {
-    let budget = Arc::new(Budget::new(usize::MAX));
-    let mut registry = Registry::default();
-    for id in 0..clients {
-        let session = session(id, &budget);
-        for topic in 0..topics {
-            registry.add(TopicId(topic), &topic_key(topic), &session);
-        }
-    }
-    registry
-}
-
-fn session(id: u64, budget: &Arc<Budget>) -> Arc<Session> {
-    let outbox = Outbox::new(Arc::new(TakesAll), Codec::Json, 1 << 20, Arc::clone(budget));
-    Arc::new(Session::new(SessionId(id), outbox, 25_000, Millis(0)))
-}
-
 /// Events that are framed, with the session that they leave out.
 fn batch(topic: u32, events: usize, except: Option<SessionId>) -> Arc<Batch> {
     let events = payloads(Codec::Json, events).into_iter();
@@ -140,8 +95,4 @@ fn batch(topic: u32, events: usize, except: Option<SessionId>) -> Arc<Batch> {
     let batch = Batch::new(TopicId(topic), topic_key(topic), events);
     batch.bytes(Codec::Json, 0..batch.len());
     Arc::new(batch)
-}
-
-fn topic_key(number: u32) -> TopicKey {
-    TopicKey::parse(&format!("acme:channel:{number}")).unwrap()
 }
