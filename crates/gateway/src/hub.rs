@@ -196,7 +196,7 @@ impl Hub {
             tokio::select! {
                 // While shards are at work, events gather, and then each client is written to once. Before the inbox, which
                 // under load is always ready: the choice begins anywhere, goes round and takes the first that is.
-                turns = self.turns.next(self.arrived.is_burst()), if !self.arrived.is_empty() => self.hand_over_with(turns).await,
+                turns = self.turns.next(self.arrived.density()), if !self.arrived.is_empty() => self.hand_over_with(turns).await,
                 count = self.around.inbox.recv_many(&mut notices, NOTICES_A_TURN) => {
                     if count == 0 {
                         return self.hand_over().await;

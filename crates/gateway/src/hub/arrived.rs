@@ -17,6 +17,17 @@ const AROUND_EVENT_BYTES: usize = 200;
 /// Fewer events of one topic may have come together by chance.
 const BURST_EVENTS: usize = 8;
 
+/// How much of what has arrived goes to the same clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Density {
+    /// About one event of each topic: to wait for more would save no writes.
+    Single,
+    /// Two and more of each topic.
+    Several,
+    /// So many of one topic that more of it may be about to come.
+    Burst,
+}
+
 /// What is told, by topic.
 #[derive(Default)]
 pub(crate) struct Arrived {
@@ -24,6 +35,7 @@ pub(crate) struct Arrived {
     by_topic: Vec<Vec<Member>>,
     order: Vec<TopicId>,
     bytes: usize,
+    events: usize,
     /// Events of the topic that has the most of them.
     most: usize,
     oldest: Option<Instant>,
@@ -56,6 +68,7 @@ impl Arrived {
             Said::Told(Told::Gap(_)) | Said::Count(_) => 0,
         };
         self.bytes += envelope_bytes + AROUND_EVENT_BYTES;
+        self.events += 1;
         self.oldest.get_or_insert(received);
         if self.by_topic.len() <= id.index() {
             self.by_topic.resize_with(id.index() + 1, Vec::new);
@@ -74,9 +87,15 @@ impl Arrived {
         self.oldest.is_none()
     }
 
-    /// Whether so much of a topic has come together that more of it may be about to come.
-    pub(crate) fn is_burst(&self) -> bool {
-        self.most >= BURST_EVENTS
+    /// How much of it goes to the same clients.
+    pub(crate) fn density(&self) -> Density {
+        if self.most >= BURST_EVENTS {
+            Density::Burst
+        } else if self.events >= 2 * self.order.len() {
+            Density::Several
+        } else {
+            Density::Single
+        }
     }
 
     /// About how many bytes of frames it becomes.
@@ -95,7 +114,7 @@ impl Arrived {
                 by_shard[usize::from(shard.0)].push(Arc::clone(&batch));
             }
         }
-        (self.bytes, self.most) = (0, 0);
+        (self.bytes, self.events, self.most) = (0, 0, 0);
         Some(Taken { by_shard, received, deliveries: Deliveries::new(std::mem::take(&mut self.deliveries)) })
     }
 }

@@ -1,7 +1,7 @@
 //! When what has arrived may be handed to the shards: as soon as none is at work, but for two cases in which a moment more
 //! saves each client a write. A stream of events would keep the shards at work all the time, since the next one has always come
-//! meanwhile; so after long work that more has waited for, it waits a little longer. And of a burst Redis sends what it has
-//! read of it so far, so the rest is about to come. A single event that finds the shards idle never waits.
+//! meanwhile; so after long work that several events of a topic have waited for, they wait a little longer. And of a burst
+//! Redis sends what it has read of it so far, so the rest is about to come. A single event never waits for others.
 //!
 //! CPU of the node a delivery, without and with it: `fanfare-loadtest fanout --mode stream` 0.99 and 0.74 µs, `--mode burst` 0.12
 //! and 0.08 µs.
@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
+
+use super::arrived::Density;
 
 /// Shorter than this a timer can't wait.
 const GATHER_MIN: Duration = Duration::from_millis(1);
@@ -42,7 +44,7 @@ impl Turns {
     }
 
     /// All turns for what nobody waits for. A call that is dropped and made again goes on where it was.
-    pub(crate) async fn next(&mut self, is_burst: bool) -> OwnedSemaphorePermit {
+    pub(crate) async fn next(&mut self, density: Density) -> OwnedSemaphorePermit {
         if self.gathering_until.is_none() {
             let turns = if let Ok(turns) = Arc::clone(&self.idle).try_acquire_many_owned(self.shards) {
                 turns
@@ -51,8 +53,12 @@ impl Turns {
                 self.all().await
             };
             let after_work = if self.found_at_work { self.handed_over_at.elapsed() / 2 } else { Duration::ZERO };
-            let of_burst = if is_burst { GATHER_MIN } else { Duration::ZERO };
-            let Some(moment) = self.moment(after_work.max(of_burst)) else { return turns };
+            let gather = match density {
+                Density::Single => Duration::ZERO,
+                Density::Several => after_work,
+                Density::Burst => after_work.max(GATHER_MIN),
+            };
+            let Some(moment) = self.moment(gather) else { return turns };
             self.gathering_until = Some(Instant::now() + moment);
         }
         if let Some(until) = self.gathering_until {
@@ -95,7 +101,7 @@ mod tests {
     #[tokio::test]
     async fn who_found_the_shards_at_work_waits_longer_than_they_work() {
         let mut turns = Turns::new(2, ms(50));
-        let mut both = turns.next(false).now_or_never().expect("they are idle");
+        let mut both = turns.next(Density::Several).now_or_never().expect("they are idle");
         turns.handed_over();
         let one = both.split(1).expect("there are two");
         let start = Instant::now();
@@ -104,38 +110,39 @@ mod tests {
             drop(one);
         });
         drop(both);
-        let found = next_in_parts(&mut turns, false).await;
+        let found = next_in_parts(&mut turns, Density::Several).await;
         assert!(start.elapsed() >= ms(150), "{:?}", start.elapsed());
         turns.handed_over();
         drop(found);
-        assert!(turns.next(false).now_or_never().is_some(), "they are idle again");
+        assert!(turns.next(Density::Several).now_or_never().is_some(), "they are idle again");
     }
 
     #[tokio::test]
     async fn what_came_while_they_worked_is_gathered_even_if_they_are_done_when_it_is_asked_again() {
         let mut turns = Turns::new(1, ms(50));
-        let turn = turns.next(false).now_or_never().expect("it is idle");
+        let turn = turns.next(Density::Several).now_or_never().expect("it is idle");
         turns.handed_over();
-        assert!(turns.next(false).now_or_never().is_none(), "it is at work");
+        assert!(turns.next(Density::Several).now_or_never().is_none(), "it is at work");
         sleep_until(Instant::now() + ms(10)).await;
         drop(turn);
-        assert!(turns.next(false).now_or_never().is_none(), "more is waited for");
-        drop(next_in_parts(&mut turns, false).await);
+        drop(turns.next(Density::Single).now_or_never().expect("nothing is saved by waiting"));
+        assert!(turns.next(Density::Several).now_or_never().is_none(), "more is waited for");
+        drop(next_in_parts(&mut turns, Density::Several).await);
     }
 
     #[tokio::test]
     async fn the_rest_of_a_burst_is_waited_for() {
         let mut turns = Turns::new(2, ms(50));
-        assert!(turns.next(true).now_or_never().is_none());
-        drop(next_in_parts(&mut turns, true).await);
+        assert!(turns.next(Density::Burst).now_or_never().is_none());
+        drop(next_in_parts(&mut turns, Density::Burst).await);
         turns.handed_over();
-        assert!(turns.next(false).now_or_never().is_some(), "a single event after it does not wait");
+        assert!(turns.next(Density::Several).now_or_never().is_some(), "a single event after it does not wait");
     }
 
     /// Whatever else the hub does meanwhile.
-    async fn next_in_parts(turns: &mut Turns, is_burst: bool) -> OwnedSemaphorePermit {
+    async fn next_in_parts(turns: &mut Turns, density: Density) -> OwnedSemaphorePermit {
         loop {
-            if let Ok(found) = tokio::time::timeout(ms(5), turns.next(is_burst)).await {
+            if let Ok(found) = tokio::time::timeout(ms(5), turns.next(density)).await {
                 return found;
             }
         }
