@@ -30,7 +30,7 @@ async fn a_request_over_http_is_answered_with_the_backends_data() {
 #[tokio::test]
 async fn what_fails_has_the_status_of_its_code() {
     let redis = RedisProcess::start();
-    let node = Node::start_on(&redis.url(), &[("FANFARE_REQUEST_TIMEOUT_MS", "100")]).await;
+    let node = Node::start_on(&redis.url(), &[("FANFARE_REQUEST_TIMEOUT_MS", "2000")]).await;
     let allowed = token("acme", "ana", &["dashboard.*"]);
     let told = async |fields: Value| {
         let reply = post(&node, &allowed, &fields).await;

@@ -219,7 +219,7 @@ async fn a_line_of_the_log_names_the_trace_that_it_belongs_to() {
     };
     // Nobody answers this request.
     let mut client = asker(&node).await;
-    let ask = json!({ "op": "request", "id": 1, "method": "m", "timeout_ms": 50, "traceparent": traceparent("01") });
+    let ask = json!({ "op": "request", "id": 1, "method": "m", "timeout_ms": 2_000, "traceparent": traceparent("01") });
     client.send(&ask).await;
     assert_eq!(client.message().await["code"], "no_backend");
     let unanswered = collector.span("request m").await;
