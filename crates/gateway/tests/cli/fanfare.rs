@@ -1,6 +1,7 @@
 //! Runs the binary in an environment of its own.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -98,6 +99,23 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Waits until the node whose operators come to `admin` is ready. What it logs says only that it listens.
+pub(crate) fn wait_until_ready(admin: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_ready(admin).unwrap_or(false) {
+        assert!(Instant::now() < deadline, "the node does not get ready");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn is_ready(admin: &str) -> io::Result<bool> {
+    let mut stream = TcpStream::connect(admin)?;
+    write!(stream, "GET /readyz HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer.starts_with("HTTP/1.1 200 "))
 }
 
 fn wait_for(lines: &Receiver<String>, text: &str) -> String {

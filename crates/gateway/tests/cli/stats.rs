@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::fanfare::{Running, Said, fanfare, start};
+use crate::fanfare::{Running, Said, fanfare, start, wait_until_ready};
 use crate::redis_server::{RedisProcess, free_port};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -22,7 +22,7 @@ fn node(redis: &RedisProcess, name: &str) -> (Running, String, String) {
         ("FANFARE_NODE_ID", name),
     ];
     let node = start(&["serve"], &variables);
-    node.wait_for_line("serving operators");
+    wait_until_ready(&admin);
     (node, format!("ws://{clients}"), format!("http://{admin}"))
 }
 

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::thread::spawn;
 
-use crate::fanfare::{Running, fanfare, start};
+use crate::fanfare::{Running, fanfare, start, wait_until_ready};
 use crate::redis_server::{RedisProcess, free_port};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -58,17 +58,16 @@ fn while_redis_is_away_it_says_so_and_goes_on() {
 
 /// A node on this Redis, and where it listens.
 fn node(redis: &RedisProcess) -> (Running, String) {
-    let port = free_port();
-    let listen = format!("127.0.0.1:{port}");
+    let [listen, admin] = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));
     let url = redis.url();
     let variables = [
         ("FANFARE_BACKPLANE", url.as_str()),
         ("FANFARE_JWT_HS256_SECRET", SECRET),
         ("FANFARE_LISTEN", listen.as_str()),
-        ("FANFARE_ADMIN_LISTEN", "127.0.0.1:0"),
+        ("FANFARE_ADMIN_LISTEN", admin.as_str()),
     ];
     let node = start(&["serve"], &variables);
-    node.wait_for_line("serving clients");
+    wait_until_ready(&admin);
     (node, listen)
 }
 
