@@ -18,7 +18,7 @@ async fn requests_and_answers_find_their_primaries_and_follow_their_slots() {
     let settings = [PATIENT, ("FANFARE_NODE_ID", &format!("node-{number}"))];
     let node = Node::start_on(&cluster.url(), &settings).await;
     let mut client = Client::connect(&node, &token("acme", "42", &["**"])).await;
-    client.send(&json!({ "op": "request", "id": 1, "method": "m", "timeout_ms": 1500 })).await;
+    client.send(&json!({ "op": "request", "id": 1, "method": "m", "timeout_ms": 2_500 })).await;
     assert_eq!(client.message().await, error(1, "no_backend", "no backend took the request in time"));
 
     let replies = channel(number);
@@ -29,7 +29,7 @@ async fn requests_and_answers_find_their_primaries_and_follow_their_slots() {
     assert_eq!(entry.field("reply_to"), replies);
     answering.reply(&entry, "\"done\"").await;
     assert_eq!(client.message().await, done(2));
-    client.send(&json!({ "op": "request", "id": 3, "method": "m", "timeout_ms": 1500 })).await;
+    client.send(&json!({ "op": "request", "id": 3, "method": "m", "timeout_ms": 2_500 })).await;
     taking.take().await;
     let taken = "a backend has the request and did not answer in time";
     assert_eq!(client.message().await, error(3, "timeout", taken));

@@ -6,19 +6,24 @@ use crate::backend::Backend;
 use crate::support::{Client, Node, RedisProcess, token as plain_token, until};
 use crate::{STREAM, Stage, ask, done, dropped, error, outcome, token};
 
-/// A client waits for this long.
+/// A client waits for this long, unless it says otherwise.
 const SOON: (&str, &str) = ("FANFARE_REQUEST_TIMEOUT_MS", "1000");
 
 const NOBODY: &str = "no backend took the request in time";
 const TAKEN: &str = "a backend has the request and did not answer in time";
+
+/// Asks, and waits for this long.
+async fn ask_within(client: &mut Client, id: i64, timeout_ms: u32) {
+    client.send(&json!({ "op": "request", "id": id, "method": "m", "timeout_ms": timeout_ms })).await;
+}
 
 #[tokio::test]
 async fn a_request_that_nobody_takes_has_no_backend_and_one_that_somebody_took_a_timeout() {
     let redis = RedisProcess::start();
     let node = Node::start_on(&redis.url(), &[SOON]).await;
     let mut client = Client::connect(&node, &token("acme", "42", &["**"])).await;
-    // No group at all.
-    ask(&mut client, 1, "m").await;
+    // No group at all. The first request of a tenant takes longer to reach Redis.
+    ask_within(&mut client, 1, 2_000).await;
     assert_eq!(client.message().await, error(1, "no_backend", NOBODY));
     // Two groups, of which none reads.
     let mut first = Backend::begin(&redis, "first").await;
@@ -30,7 +35,7 @@ async fn a_request_that_nobody_takes_has_no_backend_and_one_that_somebody_took_a
     ask(&mut client, 3, "m").await;
     assert_eq!(client.message().await, error(3, "no_backend", NOBODY));
     second.take().await;
-    ask(&mut client, 4, "m").await;
+    ask_within(&mut client, 4, 2_000).await;
     assert_eq!(second.take().await.field("method"), "m");
     assert_eq!(client.message().await, error(4, "timeout", TAKEN));
     // The other one finds all of them in the stream, each with the time from which it may be skipped.
@@ -66,7 +71,7 @@ async fn a_client_may_wait_shorter_and_longer_but_not_for_ever() {
         let deadline: i64 = backend.take().await.field("deadline_ms").parse().unwrap();
         assert!((before + allowed..=now_ms() + allowed).contains(&deadline), "{given}: {deadline}");
     }
-    client.send(&json!({ "op": "request", "id": 2, "method": "m", "timeout_ms": 1000 })).await;
+    ask_within(&mut client, 2, 3_000).await;
     assert_eq!(client.message().await, error(2, "no_backend", NOBODY));
 }
 

@@ -45,7 +45,7 @@ async fn an_answer_that_was_made_up_comes_twice_or_too_late_is_dropped() {
     stage.backend.refuse(&entry, &json!({ "code": "internal", "message": "again" })).await;
     until_dropped(&stage, "repeated", 2.0).await;
 
-    stage.client.send(&json!({ "op": "request", "id": 2, "method": "m", "timeout_ms": 1000 })).await;
+    stage.client.send(&json!({ "op": "request", "id": 2, "method": "m", "timeout_ms": 3_000 })).await;
     let entry = stage.backend.take().await;
     assert_eq!(stage.client.message().await["code"], "timeout");
     stage.backend.reply(&entry, "\"late\"").await;

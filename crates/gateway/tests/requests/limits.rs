@@ -26,7 +26,7 @@ async fn only_so_many_of_a_connection_and_of_a_tenant_wait_at_a_time() {
     assert_eq!(other.message().await, by_tenant);
     // Another tenant has as many of its own.
     let mut globex = Client::connect(&stage.node, &token("globex", "42", &["**"])).await;
-    globex.send(&json!({ "op": "request", "id": 1, "method": "m", "timeout_ms": 1000 })).await;
+    globex.send(&json!({ "op": "request", "id": 1, "method": "m", "timeout_ms": 3_000 })).await;
     assert_eq!(globex.message().await["code"], "no_backend");
 
     // An answer makes room, and so does a connection's end.
