@@ -112,7 +112,8 @@ async fn members_whose_topic_carries_durable_events_alone_are_told_a_gap_once() 
 #[tokio::test]
 async fn a_node_that_drains_leaves_at_once() {
     let redis = RedisProcess::start();
-    let [one, mut two] = two_nodes(&redis, &[("FANFARE_PRESENCE_TTL_MS", "3600000")]).await;
+    let settings = [("FANFARE_PRESENCE_TTL_MS", "3600000"), ("FANFARE_DRAIN_S", "2")];
+    let [one, mut two] = two_nodes(&redis, &settings).await;
     let mut ana = member(&one, "ana").await;
     let stubborn = member(&two, "bo").await;
     expect_told(&mut ana, "joined", "bo").await;

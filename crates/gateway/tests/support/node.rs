@@ -77,7 +77,9 @@ impl Node {
             .env("FANFARE_API_KEYS", format!("tests:{API_KEY}"))
             .env("FANFARE_LOG_LEVEL", "info,fanfare_gateway=debug,fanfare_backplane=debug")
             .env("FANFARE_DRAIN_DELAY_S", "0")
-            .env("FANFARE_DRAIN_S", "2")
+            .env("FANFARE_DRAIN_S", "20")
+            // Who says nothing stays, unless a story is about that.
+            .env("FANFARE_AUTH_TIMEOUT_MS", "600000")
             .envs(settings.iter().copied())
             .current_dir(directory.path())
             .stdin(Stdio::null())
