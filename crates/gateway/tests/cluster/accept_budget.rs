@@ -150,6 +150,7 @@ async fn clients_that_are_cut_off_are_told_to_the_nodes_that_stay() {
     let deaf =
         [subscriber(&ends, &token("acme", "1"), "channel:a").await, Client::connect(&ends, &token("acme", "2")).await];
     deaf.iter().for_each(Client::stop_reading);
+    until("all hear each other", async || redis.command(&["PUBSUB", "NUMSUB", "fanfare:control"]).ends_with('3')).await;
     for node in &stay {
         until_count(node, SERIES, 0).await;
     }
