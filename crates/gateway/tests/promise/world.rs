@@ -131,6 +131,9 @@ impl World {
             ("FANFARE_RECENT_BYTES_MAX", recent),
             ("FANFARE_FRAMES_PER_MINUTE", "600000"),
             ("FANFARE_FRAMES_BURST", "10000"),
+            // Whom a fault holds up is cut off too.
+            ("FANFARE_DRAIN_S", "2"),
+            ("FANFARE_AUTH_TIMEOUT_MS", "5000"),
         ];
         let node = Node::start_until("/healthz", &settings).await;
         self.addresses.lock()[number] = Some(node.clients);
