@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use crate::address::{RedisUrl, WebSocketUrl};
 use crate::admin_port::{self, READY};
 use crate::directory::Directory;
-use crate::launch::{Launch, Server, free_port};
+use crate::launch::{Launch, Server, free_port, on_free_ports};
 use crate::redis_link::RedisLink;
 
 /// How long a node may take to leave that has no clients.
@@ -48,11 +48,13 @@ pub(crate) struct Node {
 impl Store {
     /// Starts it: with every write on the disk before it is answered, or keeping nothing.
     pub(crate) fn start(processors: &[usize], keeps_data: bool) -> anyhow::Result<Store> {
-        let url = RedisUrl { address: free_port()?, user: None, password: None };
-        let directory = if keeps_data { Some(Directory::new()?) } else { None };
-        let mut store = Store { url, processors: processors.to_vec(), directory, server: None };
-        store.start_again()?;
-        Ok(store)
+        on_free_ports(|| {
+            let url = RedisUrl { address: free_port()?, user: None, password: None };
+            let directory = if keeps_data { Some(Directory::new()?) } else { None };
+            let mut store = Store { url, processors: processors.to_vec(), directory, server: None };
+            store.start_again()?;
+            Ok(store)
+        })
     }
 
     /// Starts it on the same port after it was killed; with its data, if it keeps any.
@@ -74,7 +76,11 @@ impl Store {
             processors: self.processors.clone(),
         })
         .context("is redis-server installed?")?;
-        server.wait_until(|_| RedisLink::connect(&self.url).ok())?;
+        let its = format!("process_id:{}\r", server.pid());
+        server.wait_until(|_| {
+            let info = RedisLink::connect(&self.url).and_then(|mut link| link.call(&[b"INFO", b"server"]));
+            info.is_ok_and(|info| info.contains(&its)).then_some(())
+        })?;
         self.server = Some(server);
         Ok(())
     }
@@ -96,10 +102,12 @@ impl Store {
 
 impl Node {
     pub(crate) fn start(plan: &NodePlan) -> anyhow::Result<Node> {
-        let url = WebSocketUrl { address: free_port()?, path: "/ws".to_owned() };
-        let admin = free_port()?;
-        let server = launch(plan, url.address, admin)?;
-        Ok(Node { url, admin, server })
+        on_free_ports(|| {
+            let url = WebSocketUrl { address: free_port()?, path: "/ws".to_owned() };
+            let admin = free_port()?;
+            let server = launch(plan, url.address, admin)?;
+            Ok(Node { url, admin, server })
+        })
     }
 
     pub(crate) fn pid(&self) -> u32 {

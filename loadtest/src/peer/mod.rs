@@ -15,7 +15,7 @@ use crate::address::{RedisUrl, WebSocketUrl};
 use crate::cli::{Kind, PeerArgs};
 use crate::dialect::Dialect;
 use crate::directory::Directory;
-use crate::launch::Server;
+use crate::launch::{Server, on_free_ports};
 use crate::outlet::Outlet;
 
 /// Far more than a client of these runs ever leaves waiting: who falls behind shows as latency, not as a connection that its
@@ -39,13 +39,13 @@ pub(crate) struct Place<'a> {
 }
 
 pub(crate) fn start(kind: Kind, place: &Place<'_>) -> anyhow::Result<Peer> {
-    match kind {
+    on_free_ports(|| match kind {
         Kind::Nats => nats::start(place),
         Kind::Nchan => nchan::start(place),
         Kind::SocketIo => socket_io::start(place),
         Kind::Centrifugo => centrifugo::start(place),
         Kind::Fanfare | Kind::Floor | Kind::FloorCoalescing => bail!("{} is no peer", kind.name()),
-    }
+    })
 }
 
 /// What is installed, in words; an error says how to install it.

@@ -5,14 +5,16 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-use rand::Rng as _;
 use serde_json::Value;
 
 /// The load generator.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_fanfare-loadtest");
 const PATIENCE: Duration = Duration::from_secs(30);
+const FIRST_PORT: u16 = 9_000;
+const PORTS: u16 = 1_000;
 
 /// What a finished run said.
 pub struct Outcome {
@@ -118,10 +120,17 @@ fn process_id(address: SocketAddr) -> Option<u32> {
     answer.lines().find_map(|line| line.strip_prefix("process_id:")?.parse().ok())
 }
 
-/// An address that was free a moment ago, with a port that the kernel gives to no outgoing connection.
+/// An address that was free a moment ago, with a port that only these tests use, given away once: it may stay unused. The load
+/// generator itself takes ports below these, and other tests those from 10,000 on.
 pub fn free_address() -> SocketAddr {
-    let mut addresses =
-        std::iter::repeat_with(|| SocketAddr::from(([127, 0, 0, 1], rand::rng().random_range(10_000..30_000))));
+    static TURN: AtomicU16 = AtomicU16::new(0);
+    // Another run of these tests most likely has another place in the row.
+    let first = std::process::id() % u32::from(PORTS);
+    let mut addresses = std::iter::repeat_with(|| {
+        let turn = u32::from(TURN.fetch_add(1, Ordering::Relaxed));
+        let port = FIRST_PORT + u16::try_from((first + turn) % u32::from(PORTS)).unwrap();
+        SocketAddr::from(([127, 0, 0, 1], port))
+    });
     addresses.find(|address| TcpListener::bind(address).is_ok()).unwrap()
 }
 
