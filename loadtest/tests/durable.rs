@@ -59,7 +59,7 @@ fn one_client_resumes_many_topics_by_several_frames() {
 
 #[test]
 fn what_was_withheld_is_lost_in_silence_and_fails() {
-    let outcome = durable("recover --clients 10 --events 20 --settle 0.3 --withhold-every 7");
+    let outcome = durable("recover --clients 10 --events 20 --settle 2 --withhold-every 7");
     assert_eq!(outcome.code, 1, "{}", outcome.errors);
     let run = &outcome.document["runs"][0];
     assert_eq!(count(run, "durable", "lost"), 10 * 3, "the 7th, 14th and 21st");

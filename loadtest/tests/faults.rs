@@ -20,7 +20,7 @@ fn fanout_through(floor_flags: &str) -> Outcome {
     let floor = Server::floor(&redis, floor_flags);
     run(&format!(
         "fanout --target floor --url ws://{}/ws --redis redis://{} --clients {CLIENTS} --rate {EVENTS} --duration 1 \
-         --warmup 0 --settle 0.5 --quiet --json -",
+         --warmup 0 --settle 2 --quiet --json -",
         floor.address, redis.address
     ))
 }
