@@ -18,23 +18,35 @@ export class FanfareNode {
 
   /** A node that is ready, on this Redis or in memory. */
   static async start(backplane = 'memory://', settings: Record<string, string> = {}): Promise<FanfareNode> {
-    const ports = { clients: await freePort(), admin: await freePort() };
-    const env = {
-      FANFARE_LISTEN: `127.0.0.1:${ports.clients}`,
-      FANFARE_ADMIN_LISTEN: `127.0.0.1:${ports.admin}`,
-      FANFARE_BACKPLANE: backplane,
-      FANFARE_JWT_HS256_SECRET: SECRET,
-      FANFARE_API_KEYS: `tests:${API_KEY}`,
-      FANFARE_DRAIN_DELAY_S: '0',
-      FANFARE_DRAIN_S: '1',
-      FANFARE_REDIS_PING_INTERVAL_MS: '100',
-      FANFARE_REDIS_RETRY_MIN_MS: '10',
-      FANFARE_REDIS_RETRY_MAX_MS: '100',
-      ...settings,
-    };
-    const node = new FanfareNode(new Running(binary(), ['serve'], env), ports);
-    await node.ready();
-    return node;
+    for (;;) {
+      const ports = { clients: await freePort(), admin: await freePort() };
+      const env = {
+        FANFARE_LISTEN: `127.0.0.1:${ports.clients}`,
+        FANFARE_ADMIN_LISTEN: `127.0.0.1:${ports.admin}`,
+        FANFARE_BACKPLANE: backplane,
+        FANFARE_JWT_HS256_SECRET: SECRET,
+        FANFARE_API_KEYS: `tests:${API_KEY}`,
+        FANFARE_DRAIN_DELAY_S: '0',
+        FANFARE_DRAIN_S: '1',
+        // On a busy machine a server that is well must not count as one that hangs.
+        FANFARE_REDIS_RESPONSE_TIMEOUT_MS: '10000',
+        FANFARE_REDIS_PING_INTERVAL_MS: '100',
+        FANFARE_REDIS_RETRY_MIN_MS: '10',
+        FANFARE_REDIS_RETRY_MAX_MS: '100',
+        ...settings,
+      };
+      const node = new FanfareNode(new Running(binary(), ['serve'], env), ports);
+      try {
+        await node.ready();
+        return node;
+      } catch (error) {
+        if (!node.process.output.includes('Address already in use')) {
+          throw error;
+        }
+        // Between its choice and its use, a port went to somebody else.
+        await node.stop();
+      }
+    }
   }
 
   get websocketUrl(): string {

@@ -80,13 +80,18 @@ export class Running {
   }
 }
 
+/** Those of one of vitest's workers, of which two run at once. */
+const PORTS = 2_000;
+const FIRST_PORT = 24_000 + PORTS * (Number(process.env.VITEST_POOL_ID ?? 1) % 2);
+let turn = Math.floor(Math.random() * PORTS);
+
 /**
- * A port that nobody listens on, for the moment, out of those that only these tests use. It is below those that systems give to
- * connections, which would take the port of a server that is killed before it is started again.
+ * A port that nobody listens on, for the moment, out of those that only these tests use, given away once. It is below those that
+ * systems give to connections, which would take the port of a server that is killed before it is started again.
  */
 export async function freePort(): Promise<number> {
   for (;;) {
-    const port = 24_000 + Math.floor(Math.random() * 4_000);
+    const port = FIRST_PORT + (turn++ % PORTS);
     const server = createServer();
     server.listen(port, '127.0.0.1');
     try {
