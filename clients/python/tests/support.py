@@ -127,6 +127,8 @@ class Node:
                 "FANFARE_LISTEN": f"127.0.0.1:{self.port}",
                 "FANFARE_ADMIN_LISTEN": f"127.0.0.1:{self._admin_port}",
                 "FANFARE_JWT_HS256_SECRET": SECRET,
+                # On a busy machine a server that is well must not count as one that hangs.
+                "FANFARE_REDIS_RESPONSE_TIMEOUT_MS": "10000",
                 "FANFARE_REDIS_PING_INTERVAL_MS": "100",
                 "FANFARE_REDIS_RETRY_MIN_MS": "10",
                 "FANFARE_REDIS_RETRY_MAX_MS": "100",

@@ -277,8 +277,11 @@ def test_an_async_handler_is_cancelled_at_the_deadline(server: RedisServer, aske
                 raise
 
         running = asyncio.ensure_future(worker.run(signals=False))
-        request = asker.ask("endless", timeout_s=0.5)
-        answer = await asyncio.get_running_loop().run_in_executor(None, asker.answer)
+        in_a_thread = partial(asyncio.get_running_loop().run_in_executor, None)
+        # Its deadline is not to pass while the worker still connects.
+        await in_a_thread(until, "the group is there", partial(has_nothing_pending, asker))
+        request = asker.ask("endless", timeout_s=2)
+        answer = await in_a_thread(asker.answer)
         assert answer == {"request": request, "error": {"code": "timeout", "message": "the backend was too slow"}}
         assert cancelled == [request]
         worker.stop()
