@@ -108,7 +108,7 @@ async fn a_publisher_survives_the_loss_of_a_primary() {
     until("the replica has everything", async || cluster.nodes[3].command(&["FUNCTION", "LIST"]).contains("fanfare"))
         .await;
     cluster.nodes[0].kill();
-    cluster.until_primary(3);
+    cluster.take_over(3);
     cluster.until_ok();
     for topic in &topics {
         // What broke with the old connection is told, and the next ones find the new primary.

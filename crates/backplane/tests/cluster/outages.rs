@@ -66,16 +66,19 @@ async fn a_replica_that_takes_over_is_found() {
     cluster.nodes[0].kill();
     assert_eq!(node.next().await, Told::Lost(topics[0].clone()));
     // Nobody takes it, and then the replica does.
+    let keep = Keep::default();
+    let publish = || node.backplane.publish_durable(&topics[0], envelope(2), &keep);
+    assert!(publish().await.is_err());
+    cluster.take_over(3);
     let publishing = async {
         loop {
-            match node.backplane.publish_durable(&topics[0], envelope(2), &Keep::default()).await {
+            match publish().await {
                 Ok(position) => break position,
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             }
         }
     };
     let second = tokio::time::timeout(PATIENCE, publishing).await.expect("a new primary");
-    cluster.until_primary(3);
     node.until(&Told::Confirmed(topics[0].clone())).await;
     node.until_state(State::is_up).await;
     let tail = read(&node, &topics[0], Some(last[&topics[0]])).await;
@@ -90,8 +93,7 @@ async fn a_replica_that_takes_over_is_found() {
     assert_eq!(cluster.subscribers(0, &channel(&topics[0])), 0);
     // And back, on demand.
     wait_until("it may take over", || cluster.is_following(0));
-    assert_eq!(cluster.nodes[0].command(&["CLUSTER", "FAILOVER", "TAKEOVER"]), "OK");
-    cluster.until_primary(0);
+    cluster.take_over(0);
     node.until(&Told::Lost(topics[0].clone())).await;
     node.until(&Told::Confirmed(topics[0].clone())).await;
     node.until_state(State::is_up).await;
@@ -143,7 +145,7 @@ async fn a_frozen_primary_that_thaws_is_not_believed() {
     let mut node = settled(patient, &topics).await;
     let publisher = settled(config(&cluster.url()), &[]).await;
     cluster.nodes[0].freeze();
-    cluster.until_primary(3);
+    cluster.take_over(3);
     // Nothing of it may come when it is subscribed elsewhere, so it is given up first; the others go on.
     for topic in &topics[1..] {
         publisher.publish(topic, "meanwhile").await;

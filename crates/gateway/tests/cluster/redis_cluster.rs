@@ -71,7 +71,7 @@ async fn clients_have_topics_of_all_primaries_and_only_those_of_a_dead_one_have_
             assert_eq!(client.text().await, frame(topic, EVENT));
         }
     }
-    cluster.until_primary(3);
+    cluster.take_over(3);
     for node in &nodes {
         until_status(node, "/readyz", 200).await;
     }

@@ -214,7 +214,7 @@ async fn what_redis_does_not_take_is_not_called_accepted() {
 
 #[tokio::test]
 async fn on_a_redis_cluster_orders_reach_every_node_as_well() {
-    let cluster = ClusterProcess::start();
+    let cluster = ClusterProcess::start_primaries(&[]);
     let start = async |name: &str| Node::start_on(&cluster.url(), &[("FANFARE_NODE_ID", name)]).await;
     let nodes = [start("one").await, start("two").await];
     let control = first_owner(slot_of("fanfare:control"));
