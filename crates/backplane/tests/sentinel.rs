@@ -80,13 +80,12 @@ async fn a_primary_that_dies_is_replaced() {
     let mut watched = Watched::start();
     let mut node = settled(config(&watched.url())).await;
     // First to see it gone, and then to see it replaced.
-    watched.sentinel.judges_after(Duration::from_mins(10));
     watched.primary.kill();
     node.until_down().await;
     let port = watched.primary.port();
     let expected = format!("{}: the primary that Sentinel names, 127.0.0.1:{port}: connection refused", watched.url());
     node.until_state(|state| matches!(state, State::Down { error } if error.starts_with(&expected))).await;
-    watched.sentinel.judges_after(Duration::from_millis(300));
+    watched.sentinel.loses_patience();
     watched.until_failed_over();
     assert_is_on(&mut node, &watched.replica).await;
     // It comes back as a primary, since nobody could tell it otherwise, and nobody goes back to it.
@@ -105,6 +104,7 @@ async fn a_frozen_primary_that_thaws_is_not_believed() {
     patient.response_timeout = Duration::from_mins(2);
     let mut node = settled(patient).await;
     watched.primary.freeze();
+    watched.sentinel.loses_patience();
     let reason = node.until_down().await;
     let (old, new) = (watched.primary.port(), watched.replica.port());
     let expected = format!("Sentinel names 127.0.0.1:{new} as the primary, no longer 127.0.0.1:{old}");

@@ -146,9 +146,10 @@ async fn a_batch_of_many_pipelines_keeps_its_order() {
 #[tokio::test]
 async fn a_publisher_outlives_its_redis() {
     let mut redis = start();
-    let publisher = Publisher::connect(&redis.url()).await.unwrap().with_timeout(Duration::from_millis(300));
+    let publisher = Publisher::connect(&redis.url()).await.unwrap();
     publisher_call(&publisher, 1, &Keep::default()).await.unwrap();
     redis.kill();
+    let publisher = publisher.with_timeout(Duration::from_millis(300));
     // The first one may find the connection not yet known to be broken.
     until("it is known that Redis is away", async || {
         matches!(publisher_call(&publisher, 2, &Keep::default()).await, Err(PublishError::Unavailable(_)))
@@ -191,6 +192,7 @@ async fn a_publisher_follows_its_sentinels_to_the_new_primary() {
     let publisher = Publisher::connect(&watched.url()).await.unwrap();
     publisher_call(&publisher, 1, &Keep::default()).await.unwrap();
     watched.primary.freeze();
+    watched.sentinel.loses_patience();
     watched.until_failed_over();
     let publisher = publisher.with_timeout(Duration::from_millis(500));
     // The old connection stands and says nothing.

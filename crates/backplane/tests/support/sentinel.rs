@@ -1,8 +1,7 @@
-//! Real Sentinels, quick to judge, over a primary and its replica.
+//! Real Sentinels over a primary and its replica, quick to judge once they are told to be.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -81,7 +80,7 @@ impl SentinelProcess {
             &format!("dir {}", directory.path().display()),
             &format!("unixsocket {}", socket.display()),
             &format!("sentinel monitor {NAME} 127.0.0.1 {primary_port} 1"),
-            &format!("sentinel down-after-milliseconds {NAME} 300"),
+            &format!("sentinel down-after-milliseconds {NAME} 600000"),
             &format!("sentinel failover-timeout {NAME} 3000"),
         ];
         let file = directory.path().join("sentinel.conf");
@@ -111,10 +110,10 @@ impl SentinelProcess {
         self.command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME]).lines().nth(1)?.parse().ok()
     }
 
-    /// How long the server must be silent before it counts as down.
-    pub(crate) fn judges_after(&self, silence: Duration) {
-        let milliseconds = silence.as_millis().to_string();
-        assert_eq!(self.command(&["SENTINEL", "SET", NAME, "down-after-milliseconds", &milliseconds]), "OK");
+    /// From now on, a server that is silent for a moment counts as down; so far it had ten minutes. Before a story has silenced
+    /// its primary, a busy machine must not do so.
+    pub(crate) fn loses_patience(&self) {
+        assert_eq!(self.command(&["SENTINEL", "SET", NAME, "down-after-milliseconds", "300"]), "OK");
     }
 
     /// Runs a command through `redis-cli` and returns what it prints.

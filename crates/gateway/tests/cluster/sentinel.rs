@@ -15,6 +15,7 @@ async fn clients_stay_through_a_failover_and_are_told_of_it_once() {
         clients.push(subscriber(node, &token("acme", "1"), "channel:orders").await);
     }
     watched.primary.freeze();
+    watched.sentinel.loses_patience();
     for client in &mut clients {
         expect_another_history(client, &["tenant", "user:1", "channel:orders"]).await;
     }

@@ -1,7 +1,6 @@
 //! Redis goes and comes back: durable events are recovered as far as the history has them, and the rest is told.
 
 use std::collections::{BTreeSet, HashSet};
-use std::time::Duration;
 
 use fanfare_protocol::Position;
 use serde_json::{Value, json};
@@ -283,7 +282,6 @@ async fn a_failover_to_a_replica_that_misses_the_last_events_is_another_history(
     until("the replica has these", async || watched.replica.command(&["XLEN", STREAM]) == REPLICATED.to_string()).await;
 
     // More than all buffers on the way to a replica that reads nothing take, so the last ones never leave the primary.
-    watched.sentinel.judges_after(Duration::from_mins(10));
     watched.replica.freeze();
     let filler = "x".repeat(60_000);
     for n in REPLICATED + 1..=ACKNOWLEDGED {
@@ -296,7 +294,7 @@ async fn a_failover_to_a_replica_that_misses_the_last_events_is_another_history(
     assert_eq!(account.positions.last(), Some(&lost));
     watched.primary.kill();
     watched.replica.thaw();
-    watched.sentinel.judges_after(Duration::from_millis(300));
+    watched.sentinel.loses_patience();
     watched.until_failed_over();
 
     let mut account = Account::default();

@@ -81,6 +81,7 @@ async fn after_a_failover_requests_go_to_the_new_primary() {
     })
     .await;
     watched.primary.freeze();
+    watched.sentinel.loses_patience();
     until("the replica is the primary", async || watched.replica.command(&["ROLE"]).starts_with("master")).await;
     until("the node is there", async || {
         let listening = watched.replica.command(&["PUBSUB", "NUMSUB", "fanfare:acme:tenant"]);
