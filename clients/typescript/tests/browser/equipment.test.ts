@@ -140,20 +140,36 @@ test('after a reconnect only that is fetched of which something may have been mi
   await stage.accountsFor('channel:sessions', tab);
 });
 
-// A busy machine makes one run slow; a slow client makes all of them slow.
-test('with 200 connections a change is rendered within 100 ms of its publication, in 99 of 100 cases', {
-  retry: 2,
-}, async () => {
+test('with 200 connections a change is rendered within 100 ms of its publication, in 99 of 100 cases', async () => {
   const tab = await stage.open('equipment', { sessions: String(MACHINES) });
   await shows(tab, `#session-m${MACHINES}`, 'nobody');
   const others = await connectOthers(199);
   const rendered = await watchTexts(tab);
 
-  // One event carries the change; after the other one the page fetches it.
+  // A busy machine makes one run slow; a slow client makes all of them slow. What is rendered and heard is no matter of time.
+  for (let run = 1, isQuick = false; !isQuick; run += 1) {
+    const published = await publishChanges(tab, run);
+    const renderedAt = new Map(await rendered());
+    expect([...renderedAt.keys()]).toEqual(expect.arrayContaining([...published.keys()]));
+    await until('all others have it, too', () => others.every(({ heard }) => heard === run * published.size));
+
+    const p99 = ['carried', 'fetched'].map((kind) => {
+      const texts = [...published].filter(([text]) => text.startsWith(kind));
+      const delays = texts.map(([text, at]) => (renderedAt.get(text) ?? Number.POSITIVE_INFINITY) - at);
+      return delays.sort((one, other) => other - one)[1] ?? Number.NaN;
+    });
+    isQuick = p99.every((ms) => ms < 100);
+    expect(isQuick || run < 3, `p99 of what is carried and of what is fetched, in ms: ${p99}`).toBe(true);
+  }
+});
+
+/** Changes each machine in turn, and waits for each change to be rendered. Returns the texts, and when each was published. */
+async function publishChanges(tab: Page, run: number): Promise<Map<string, number>> {
   const published = new Map<string, number>();
   for (let turn = 0; turn < 100; turn += 1) {
     const machine = machines(MACHINES)[turn % MACHINES] ?? '';
-    const [carried, fetched] = [`carried ${turn}`, `fetched ${turn}`];
+    // One event carries the change; after the other one the page fetches it.
+    const [carried, fetched] = [`carried ${run}.${turn}`, `fetched ${run}.${turn}`];
     published.set(carried, now());
     await setStatus(machine, carried);
     published.set(fetched, now());
@@ -161,16 +177,8 @@ test('with 200 connections a change is rendered within 100 ms of its publication
     await shows(tab, `#session-${machine}`, fetched);
     await shows(tab, `#${machine}`, carried);
   }
-
-  const renderedAt = new Map(await rendered());
-  for (const kind of ['carried', 'fetched']) {
-    const texts = [...published.keys()].filter((text) => text.startsWith(kind));
-    const delays = texts.map((text) => (renderedAt.get(text) ?? Number.POSITIVE_INFINITY) - (published.get(text) ?? 0));
-    const [, p99 = Number.NaN] = delays.sort((one, other) => other - one);
-    expect(p99, `p99 of what is ${kind}, in ms`).toBeLessThan(100);
-  }
-  await until('all others have it, too', () => others.every(({ heard }) => heard === 200));
-});
+  return published;
+}
 
 /** Unix ms, and fractions: the same clock as in pages on this machine. */
 function now(): number {
