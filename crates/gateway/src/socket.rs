@@ -37,7 +37,8 @@ struct TcpWire(TcpStream);
 
 impl Wire for TcpWire {
     fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        // Straight to the socket: what tokio knows of it is memory that a fan-out would have to fetch for each client.
+        // Straight to the socket: what tokio knows of it is memory that a fan-out would have to fetch for each client. CPU of the
+        // node a delivery, by way of tokio and so: `fanfare-loadtest fanout --mode paced` 7.9 and 7.2 µs.
         let written = match slices {
             [one] => net::send(&self.0, one, SendFlags::NOSIGNAL),
             several => net::sendmsg(&self.0, several, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL),
