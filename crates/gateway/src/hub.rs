@@ -2,6 +2,7 @@
 //! connections want; whatever order matters is the order in which this task takes them. It never waits for a connection.
 
 mod arrived;
+mod handing_over;
 mod histories;
 mod joining;
 mod presences;
@@ -23,10 +24,11 @@ use fanfare_core::topics::{ShardId, Topics};
 use fanfare_core::{Session, SessionId, TopicId};
 use fanfare_protocol::{EnvelopeError, Event, Kept, Position, TopicKey, payload};
 use futures_util::FutureExt;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
-use self::arrived::{Arrived, Taken};
+use self::arrived::Arrived;
+use self::handing_over::send;
 use self::histories::Histories;
 pub use self::histories::checked;
 use self::presences::Presences;
@@ -359,35 +361,6 @@ impl Hub {
         self.arrived.add(id, (told.into(), except.into()), delivery, received);
     }
 
-    /// Hands what has arrived to the shards, if anything has: waits until none is at work. For what must not overtake it.
-    async fn hand_over(&mut self) {
-        if !self.arrived.is_empty() {
-            let turns = self.turns.all().await;
-            self.hand_over_with(turns).await;
-        }
-    }
-
-    /// Hands over what has arrived if it is enough for one batch.
-    async fn hand_over_much(&mut self) {
-        if self.arrived.bytes() > self.config.batch_bytes_max {
-            self.hand_over().await;
-        }
-    }
-
-    /// Hands what has arrived to the shards that have subscribers of it, and its turn to each of them.
-    async fn hand_over_with(&mut self, mut turns: OwnedSemaphorePermit) {
-        self.turns.handed_over();
-        let Some(taken) = self.arrived.take(&self.topics, self.around.shards.len()) else { return };
-        let Taken { by_shard, received, deliveries } = taken;
-        for (shard, batches) in self.around.shards.iter().zip(by_shard) {
-            if !batches.is_empty() {
-                let deliveries = deliveries.clone();
-                let turn = turns.split(1).expect("there is one for each shard");
-                send(shard, shard::Command::Deliver { batches, received, deliveries, turn }).await;
-            }
-        }
-    }
-
     async fn confirmed(&mut self, keys: &[TopicKey]) {
         let (mut owed, mut presences) = (Vec::new(), Vec::new());
         for key in keys {
@@ -416,15 +389,6 @@ impl Hub {
         }
     }
 
-    async fn tell_gap(&mut self, topics: Vec<TopicId>) {
-        // What came before the gap is delivered before it.
-        self.hand_over().await;
-        let topics = Arc::new(topics);
-        for shard in &self.around.shards {
-            send(shard, shard::Command::Gap(Arc::clone(&topics))).await;
-        }
-    }
-
     async fn command(&mut self, command: Command) {
         match command {
             Command::Join(join) => self.join(join).await,
@@ -446,9 +410,4 @@ impl Hub {
             }
         }
     }
-}
-
-async fn send(shard: &mpsc::Sender<shard::Command>, command: shard::Command) {
-    // A shard ends only with the process.
-    let _ = shard.send(command).await;
 }

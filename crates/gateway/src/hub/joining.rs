@@ -8,9 +8,10 @@ use fanfare_core::topics::Entered;
 use fanfare_protocol::{GapReason, Position};
 use tokio::sync::oneshot;
 
+use super::handing_over::send;
 use super::reads::{Purpose, Wanted};
 use super::recovery::{Allowance, Backlog, Recovery};
-use super::{Histories, Hub, send, shard_of};
+use super::{Histories, Hub, shard_of};
 use crate::join::{Item, Join, Outcome};
 use crate::own_channels::Heard;
 use crate::shard;
