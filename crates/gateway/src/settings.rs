@@ -106,7 +106,8 @@ pub struct Settings {
     /// Over how long the gap notices are spread after Redis was away
     #[arg(long, default_value = "5000", value_name = "MS", help_heading = "Backplane")]
     pub gap_spread_ms: u64,
-    /// While events come faster than they can be written one by one, or in a burst: how long at most more are waited for; 0 is never
+    /// While events come faster than they can be written one by one, or in a burst: how long at most more are waited
+    /// for; 0 is never
     #[arg(long, default_value = "2", value_name = "MS", help_heading = "Backplane")]
     pub gather_ms: u64,
     /// Newest durable events kept in memory, all topics together, for clients that come back
